@@ -1,0 +1,57 @@
+# Two commands: `make run` and `make test`. Both build the environment in .venv first, once.
+# `make PYTHON=/path/to/python3.12 run` takes another Python; a .venv that is a link to an
+# environment of your own is used as it is.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+RUN := $(shell sed -n 's/^run: *//p' config.yaml)
+REPORT := results/$(RUN)/report.html
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --no-deps
+# The stamp carries what the environment was made from and where: any change builds it anew.
+KEY := $(shell { cat envs/lock.txt envs/gpaw_siteconfig.py; $(PYTHON) -V; pwd; } 2>&1 | cksum | cut -d' ' -f1)
+STAMP := $(shell [ -L .venv ] || echo .venv/complete-$(KEY))
+
+# GPAW and numpy-based code run one process per core; threads of their own would only get in the way.
+export OMP_NUM_THREADS = 1
+
+.PHONY: run report test lint env clean
+
+run: env
+	$(BIN)/snakemake --cores $(CORES)
+	@$(MAKE) --no-print-directory report
+	@echo
+	@echo "Report to open in a browser:   $(REPORT)"
+	@echo "Table of Fe sites:             results/$(RUN)/sites/sites.csv"
+	@echo "Spectra:                       results/$(RUN)/mossbauer/structures/"
+
+# Made again only when a result is newer.
+report: env
+	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/$(RUN) -type f -newer $(REPORT) -print -quit)" ]; then \
+	  $(BIN)/snakemake --cores 1 --report $(REPORT); fi
+
+test: env
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+
+lint: env
+	$(BIN)/python -m pytest tests/contract/test_static.py
+
+env: $(STAMP)
+
+# Built from nothing each time, so that an interrupted build leaves nothing behind. Everything comes
+# from the lock with hashes: first what GPAW's build needs, then all, then this library.
+.venv/complete-$(KEY):
+	@$(PYTHON) envs/check_machine.py
+	@echo "Building the environment in .venv from envs/lock.txt; this takes a few minutes, once."
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	awk '/^[a-z]/ {wanted = /^(setuptools|wheel|numpy|pybind11)==/} wanted' envs/lock.txt > .venv/build.txt
+	$(PIP) --require-hashes -r .venv/build.txt
+	GPAW_CONFIG=$(CURDIR)/envs/gpaw_siteconfig.py $(PIP) --no-build-isolation --require-hashes -r envs/lock.txt
+	$(PIP) --no-build-isolation -e .
+	@touch $@
+
+# Removes the environment and caches; results stay.
+clean:
+	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

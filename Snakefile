@@ -1,0 +1,43 @@
+"""From Fe crystals to 57Fe Mössbauer spectra: config.yaml says what, `snakemake -n` shows how."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# Beside this file, wherever --directory points.
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=f"results/{config['run']}",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/structures.smk"
+include: "rules/hyperfine.smk"
+include: "rules/sites.smk"
+include: "rules/features.smk"
+include: "rules/models.smk"
+include: "rules/candidates.smk"
+include: "rules/mossbauer.smk"
+include: "rules/targets.smk"
+
+
+rule all:
+    """Everything that the campaign in config.yaml asks for."""
+    default_target: True
+    input:
+        rules.all_structures.input,
+        rules.all_hyperfine.input,
+        rules.all_sites.input,
+        rules.all_models.input,
+        rules.all_mossbauer.input,
+    localrule: True

@@ -1,0 +1,69 @@
+"""Crystals without DFT, ranked by what the models expect of them."""
+
+
+rule screen_candidates:
+    """Canonical form and limits of every candidate; rejections with a reason."""
+    input:
+        source_files(config["candidates"]["sources"]),
+    output:
+        "<results>/candidates/rejected.csv",
+        directory("<results>/candidates/accepted"),
+        table="<results>/candidates/index.csv",
+    log:
+        "<logs>/screen_candidates.log",
+    benchmark:
+        "<benchmarks>/screen_candidates.jsonl"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(20),
+    params:
+        sources=config["candidates"]["sources"],
+        limits=CANDIDATE_LIMITS,
+        method=method_versions(
+            "structures.sources", "structures.canonical", "structures.identity"
+        ),
+    script:
+        "../scripts/screen_candidates.py"
+
+
+rule predict_candidates:
+    """Predicted quantities of the candidates with their uncertainty, best first."""
+    input:
+        candidates="<results>/candidates/accepted",
+        models=expand(
+            "<results>/models/{target}/{file}",
+            target=config["learning"]["targets"],
+            file=["model.ubj", "card.json", "training.npz"],
+        ),
+    output:
+        "<results>/candidates/ranked.svg",
+        table=report(
+            "<results>/candidates/ranked.csv",
+            caption="../report/ranked.rst",
+            category="6 Candidates",
+            labels={"result": "table"},
+        ),
+        figure=report(
+            "<results>/candidates/ranked.png",
+            caption="../report/ranked.rst",
+            category="6 Candidates",
+            labels={"result": "figure"},
+        ),
+    log:
+        "<logs>/predict_candidates.log",
+    benchmark:
+        "<benchmarks>/predict_candidates.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        soap=config["soap"],
+        rank_by=config["candidates"]["rank_by"],
+        method=method_versions("learning.screening", "learning.soap"),
+    script:
+        "../scripts/predict_candidates.py"

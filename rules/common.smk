@@ -1,0 +1,145 @@
+"""Helpers of the rules: the checked configuration, the structures, versions and resources."""
+
+import json
+import os
+import re
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from dft2spectra.config import ConfigError, complete_config
+from dft2spectra.structures.listing import list_files
+from dft2spectra.structures.sources import collect, fingerprint, read_structure
+
+# The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.
+CONFIG_FILES = [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
+try:
+    config.update(
+        complete_config(config, [os.path.relpath(path) for path in CONFIG_FILES])
+    )
+except ConfigError as error:
+    raise WorkflowError(str(error))
+
+# `python` in a shell command is the one that runs Snakemake, activated environment or not.
+os.environ.update(
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
+)
+
+# Calibration compounds are part of the campaign: one record serves both.
+SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
+LIMITS = {key: value for key, value in config["structures"].items() if key != "sources"}
+CANDIDATE_LIMITS = LIMITS | {"max_atoms": config["candidates"]["max_atoms"]}
+
+
+def source_files(sources):
+    """Input function: the files that the sources name."""
+    return lambda wildcards: [path for source in sources for path in list_files(source)]
+
+
+@cache
+def campaign():
+    """Screened structures by id: read back while their sources are unchanged, else screened now.
+
+    Known before any job runs, so that a dry-run shows every job.
+    """
+    folder = Path("results", config["run"], "structures")
+    try:
+        stamp = json.loads((folder / "fingerprint.json").read_text("utf-8"))
+        known = stamp["fingerprint"] == fingerprint(SOURCES, LIMITS)
+        accepted = [
+            read_structure(path) for path in sorted(folder.glob("accepted/*.json"))
+        ]
+        rejected = []
+    except (OSError, ValueError, KeyError):
+        known = False
+    if not known:
+        accepted, rejected = collect(SOURCES, LIMITS)
+    if not accepted:
+        reasons = "\n  ".join(
+            f"{row['origin']}: {row['reason']}" for row in rejected[:10]
+        )
+        raise WorkflowError(
+            f"No structure of structures.sources passes the screening, so there is nothing to "
+            f"compute. {len(rejected)} rejected, the first:\n  {reasons}"
+        )
+    return {structure["structure_id"]: structure for structure in accepted}
+
+
+@cache
+def calibration_ids():
+    """Ids of the compounds with a measured value for the calibration, and of the reference."""
+    files = {
+        os.path.realpath(path)
+        for path in source_files(config["calibration"]["sources"])(None)
+    }
+    reference = config["calibration"]["reference"]
+    chosen = {
+        name: structure
+        for name, structure in campaign().items()
+        if any(
+            os.path.realpath(entry["path"]) in files
+            for entry in structure["provenance"]
+        )
+        and (
+            structure["name"] == reference
+            or any(entry.get("calibration") for entry in structure["measured"])
+        )
+    }
+    names = sorted(str(structure["name"]) for structure in chosen.values())
+    if reference not in names:
+        raise WorkflowError(
+            f'calibration.reference = "{reference}": no crystal of calibration.sources that passes '
+            f"the screening has this name; allowed: {', '.join(names)}"
+        )
+    return sorted(chosen)
+
+
+def records(wildcards):
+    """Input function: the hyperfine records of all structures."""
+    return expand("<results>/hyperfine/{structure}.json", structure=campaign())
+
+
+def crystals(wildcards):
+    """Input function: the crystals of all structures."""
+    return expand(
+        "<results>/structures/crystals/{structure}.json", structure=campaign()
+    )
+
+
+def as_json(*left_out):
+    """Parameter function: the structure of a job as JSON, without the keys left out."""
+
+    def content(wildcards):
+        structure = campaign()[wildcards.structure]
+        kept = {key: value for key, value in structure.items() if key not in left_out}
+        return json.dumps(kept, indent=1, ensure_ascii=False)
+
+    return content
+
+
+def method_versions(*modules):
+    """METHOD_VERSION of modules of the library, read without importing them."""
+    library = Path(find_spec("dft2spectra").origin).parent
+    versions = {}
+    for module in modules:
+        text = (
+            library.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8")
+        )
+        versions[module] = int(
+            re.search(r"^METHOD_VERSION = (\d+)$", text, re.MULTILINE)[1]
+        )
+    return versions
+
+
+def growing(amount):
+    """Resource function: the amount, more of it on every attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+wildcard_constraints:
+    structure=r"[A-Za-z0-9().]+-\d+-[0-9a-f]{8}",
+    target="|".join(config["learning"]["targets"]),
+    mixture=r"[A-Za-z0-9][A-Za-z0-9._-]*",

@@ -1,0 +1,74 @@
+"""One model per target quantity: how good it is on unseen structure types, and the model itself."""
+
+LEARNING = {
+    key: value
+    for key, value in config["learning"].items()
+    if key not in ("targets", "representatives")
+}
+
+
+rule evaluate_model:
+    """Out-of-fold predictions and scores; relatives of one structure type are never split."""
+    input:
+        features="<results>/features/soap.npz",
+        sites="<results>/sites/sites.parquet",
+        representatives="<results>/features/representatives.csv",
+    output:
+        "<results>/models/{target}/predictions.csv",
+        "<results>/models/{target}/parity.svg",
+        predictions="<results>/models/{target}/predictions.parquet",
+        metrics="<results>/models/{target}/metrics.json",
+        figure=report(
+            "<results>/models/{target}/parity.png",
+            caption="../report/parity.rst",
+            category="5 Models",
+            labels={"target": "{target}", "figure": "parity"},
+        ),
+    log:
+        "<logs>/evaluate_model/{target}.log",
+    benchmark:
+        "<benchmarks>/evaluate_model/{target}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        learning=LEARNING,
+        method=method_versions("learning.boosting"),
+    script:
+        "../scripts/evaluate_model.py"
+
+
+rule train_model:
+    """The model on all sites, and the card that says what it can be trusted with."""
+    input:
+        features="<results>/features/soap.npz",
+        sites="<results>/sites/sites.parquet",
+        representatives="<results>/features/representatives.csv",
+        metrics="<results>/models/{target}/metrics.json",
+    output:
+        "<results>/models/{target}/training.npz",
+        "<results>/models/{target}/importance.svg",
+        model="<results>/models/{target}/model.ubj",
+        card="<results>/models/{target}/card.json",
+        figure=report(
+            "<results>/models/{target}/importance.png",
+            caption="../report/importance.rst",
+            category="5 Models",
+            labels={"target": "{target}", "figure": "importance"},
+        ),
+    log:
+        "<logs>/train_model/{target}.log",
+    benchmark:
+        "<benchmarks>/train_model/{target}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        learning=LEARNING,
+        method=method_versions("learning.boosting"),
+    script:
+        "../scripts/train_model.py"

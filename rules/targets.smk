@@ -1,0 +1,47 @@
+"""Named stops: `snakemake all_<stage>` makes one stage and what it needs."""
+
+
+rule all_structures:
+    """The crystals of the campaign."""
+    input:
+        "<results>/structures/index.csv",
+        "<results>/structures/rejected.csv",
+        crystals,
+    localrule: True
+
+
+rule all_hyperfine:
+    """The DFT records and their summary."""
+    input:
+        records,
+        "<results>/hyperfine/summary.csv",
+        "<results>/report/timings.png",
+    localrule: True
+
+
+rule all_sites:
+    """The calibration and the table of Fe sites."""
+    input:
+        "<results>/calibration/calibration.json",
+        "<results>/sites/sites.parquet",
+    localrule: True
+
+
+rule all_models:
+    """The models with their scores, and the ranked candidates if there are any."""
+    input:
+        expand(
+            "<results>/models/{target}/{file}",
+            target=config["learning"]["targets"],
+            file=["metrics.json", "model.ubj"],
+        ),
+        "<results>/candidates/ranked.csv" if config["candidates"]["sources"] else [],
+    localrule: True
+
+
+rule all_mossbauer:
+    """The spectra of structures and mixtures."""
+    input:
+        "<results>/mossbauer/structures",
+        expand("<results>/mossbauer/mixtures/{mixture}.png", mixture=MIXTURES),
+    localrule: True

@@ -1,0 +1,18 @@
+"""Glue of the rule evaluate_model."""
+
+import sys
+
+sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from dft2spectra.learning.boosting import evaluate_model
+
+evaluate_model(
+    features_npz=snakemake.input.features,
+    sites_parquet=snakemake.input.sites,
+    target=snakemake.wildcards.target,
+    learning=snakemake.params.learning,
+    representatives_csv=snakemake.input.representatives,
+    out_parquet=snakemake.output.predictions,
+    out_metrics=snakemake.output.metrics,
+    out_figure=snakemake.output.figure,
+)

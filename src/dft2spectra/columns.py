@@ -1,0 +1,54 @@
+"""Names of the columns of the tables, with the unit in the name, in one place."""
+
+from enum import StrEnum
+
+
+class Site(StrEnum):
+    """Columns of ``sites/sites.parquet``: one row per symmetry-distinct Fe site."""
+
+    STRUCTURE_ID = "structure_id"
+    FORMULA = "formula"
+    SPACEGROUP = "spacegroup"
+    PARENT = "parent"  # structure type shared by relatives; the group of every data split
+    SITE = "site"
+    MULTIPLICITY = "multiplicity"
+    MOMENT = "moment_mub"
+    CONTACT_DENSITY = "contact_density_e_per_bohr3"
+    ISOMER_SHIFT = "isomer_shift_mm_s"
+    EFG_XX = "efg_xx_1e21_v_m2"
+    EFG_YY = "efg_yy_1e21_v_m2"
+    EFG_ZZ = "efg_zz_1e21_v_m2"
+    EFG_XY = "efg_xy_1e21_v_m2"
+    EFG_XZ = "efg_xz_1e21_v_m2"
+    EFG_YZ = "efg_yz_1e21_v_m2"
+    EFG_ORBIT = "efg_orbit_1e21_v_m2"  # (multiplicity, 6): the tensors of all equivalent atoms
+    VZZ = "vzz_1e21_v_m2"
+    ETA = "eta"
+    QUADRUPOLE_SPLITTING = "quadrupole_splitting_mm_s"
+    BHF_CONTACT = "bhf_contact_t"
+    BHF_DIPOLAR = "bhf_dipolar_t"  # principal value of largest size of the dipolar tensor
+    BHF_DIPOLAR_ORBIT = "bhf_dipolar_orbit_t"  # (multiplicity, 6): B_i = T_ij n_j, moment along n
+    BHF = "bhf_t"  # isotropic: the contact field
+    BHF_SCALED = "bhf_scaled_t"
+    STATUS = "status"
+    SETTINGS_HASH = "settings_hash"
+
+
+EFG_COMPONENTS = (Site.EFG_XX, Site.EFG_YY, Site.EFG_ZZ, Site.EFG_XY, Site.EFG_XZ, Site.EFG_YZ)
+
+# Learned quantities: name of the model folder → column of the table.
+TARGETS = {
+    "moment": Site.MOMENT,
+    "isomer_shift": Site.ISOMER_SHIFT,
+    "vzz": Site.VZZ,
+    "bhf": Site.BHF,
+}
+
+
+class Status(StrEnum):
+    """How a structure ended."""
+
+    CONVERGED = "converged"
+    NOT_CONVERGED = "not_converged"
+    FAILED = "failed"
+    REJECTED = "rejected"

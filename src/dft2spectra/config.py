@@ -1,0 +1,276 @@
+"""The configuration with its defaults; every mistake named with key, file, value and remedy.
+
+``config_schema.yaml`` holds types, limits, defaults, units and descriptions; this module adds what
+a schema cannot say and turns what it says into sentences.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from dft2spectra.structures.listing import list_files
+
+KINDS = {
+    "object": "a section of keys",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null (nothing)",
+}
+COMMAND_LINE = "on the command line (--config)"
+FRACTION_TOLERANCE = 1e-3
+
+Key = tuple[str | int, ...]
+
+
+class ConfigError(ValueError):
+    """One or more impossible entries of the configuration, one line each."""
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration, with ``unit`` and ``description`` for every key."""
+    text = resources.files("dft2spectra").joinpath("config_schema.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
+def complete_config(config: dict[str, Any], files: Sequence[str] = ()) -> dict[str, Any]:
+    """The configuration with all defaults, checked.
+
+    Parameters
+    ----------
+    config
+        What the config files and the command line gave, merged.
+    files
+        The config files in the order in which they were merged; only for the messages.
+
+    Raises
+    ------
+    ConfigError
+        Lists every unknown key, wrong type and impossible value with key, file, value, what is
+        allowed and, for names, the nearest known one.
+    """
+    plain = _plain(config)
+    found = [*_schema_errors(plain), *_not_finite(plain)]
+    if not found:
+        plain = _with_defaults(plain, schema())
+        found = list(_semantic_errors(plain))
+    if found:
+        raise ConfigError(_message(plain, found, files))
+    return plain
+
+
+def dotted(key: Key) -> str:
+    """Path of a key as a person writes it: ``structures.sources[0].path``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    return text.removeprefix(".") or "the configuration"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """A schema node with its reference (``#/$defs/…``) put in place."""
+    if "$ref" not in node:
+        return node
+    target = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+
+
+def _with_defaults(config: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with the defaults of the keys that it leaves out, in the order of the schema."""
+    filled = {}
+    for key, child in node.get("properties", {}).items():
+        if key in config or "default" in child:
+            value = config.get(key, deepcopy(child.get("default")))
+            is_section = isinstance(value, dict)
+            filled[key] = _with_defaults(value, _resolved(child)) if is_section else value
+    return filled
+
+
+# --- what is wrong: pairs of a key and a sentence ------------------------------------------------
+
+Finding = tuple[Key, str]
+
+
+def _schema_errors(config: dict[str, Any]) -> Iterator[Finding]:
+    errors = Draft202012Validator(schema()).iter_errors(config)
+    yield from dict.fromkeys(finding for error in errors for finding in _sentence(error))
+
+
+def _sentence(error: ValidationError) -> Iterator[Finding]:
+    """A schema violation in words; one finding per unknown or missing key."""
+    key, rule, limit = tuple(error.absolute_path), error.validator, error.validator_value
+    if rule == "additionalProperties":
+        known = list(error.schema["properties"])
+        for name in sorted(set(error.instance) - set(known)):
+            yield (
+                (*key, name),
+                f"unknown key{_nearest(name, known)}; known here: {', '.join(known)}",
+            )
+    elif rule == "required":
+        for name in sorted(set(limit) - set(error.instance)):
+            yield (*key, name), "missing key; it has no default"
+    elif rule == "oneOf":
+        yield key, "allowed: powder, or a direction as three numbers [x, y, z]"
+    elif rule == "enum":
+        yield key, f"allowed: {', '.join(map(str, limit))}{_nearest(str(error.instance), limit)}"
+    else:
+        yield key, f"allowed: {_allowed(error.schema, rule, limit, error.instance)}"
+
+
+def _allowed(node: dict[str, Any], rule: str, limit: Any, value: Any) -> str:
+    unit = f" ({node['unit']})" if "unit" in node else ""
+    if rule == "type":
+        kinds = [limit] if isinstance(limit, str) else limit
+        hint = ""
+        if isinstance(value, str) and {"number", "integer"} & set(kinds) and _is_number(value):
+            hint = (
+                "; this is text: in YAML write small numbers as 1.0e-5; numbers of a section given "
+                "on the command line arrive as text, so put them into a file for --configfile"
+            )
+        return " or ".join(KINDS[kind] for kind in kinds) + unit + hint
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "greater than",
+        "maximum": "at most",
+        "minItems": "a list no shorter than",
+        "maxItems": "a list no longer than",
+        "minLength": "text no shorter than",
+        "pattern": "text of the form",
+    }
+    if rule == "uniqueItems":
+        return "every entry once"
+    return f"{words.get(rule, rule)} {limit}{unit}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, [str(item) for item in known], n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _not_finite(value: Any, key: Key = ()) -> Iterator[Finding]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, "allowed: finite numbers"
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _not_finite(item, (*key, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _not_finite(item, (*key, number))
+
+
+def _semantic_errors(config: dict[str, Any]) -> Iterator[Finding]:
+    for section in ("structures", "calibration", "candidates"):
+        for number, source in enumerate(config[section]["sources"]):
+            yield from _source_errors((section, "sources", number), source)
+    yield from _element_errors(config["gpaw"]["efg_elements"])
+    mossbauer = config["mossbauer"]
+    for name in ("moment_direction", "gamma"):
+        if isinstance(mossbauer[name], list) and not any(mossbauer[name]):
+            yield ("mossbauer", name), "allowed: a direction, so not all three numbers zero"
+    yield from _mixture_errors(mossbauer["mixtures"])
+    rank_by, targets = config["candidates"]["rank_by"], config["learning"]["targets"]
+    if config["candidates"]["sources"] and rank_by not in targets:
+        yield (
+            ("candidates", "rank_by"),
+            f"allowed: the quantities in learning.targets, {', '.join(targets)}",
+        )
+
+
+def _source_errors(key: Key, source: dict[str, Any]) -> Iterator[Finding]:
+    try:
+        list_files(source)
+    except ValueError as error:
+        yield (*key, "path"), str(error).removeprefix("structures.sources: ")
+
+
+def _element_errors(elements: list[str]) -> Iterator[Finding]:
+    from ase.data import chemical_symbols
+
+    for number, symbol in enumerate(elements):
+        if symbol not in [*chemical_symbols[1:], "all"]:
+            yield ("gpaw", "efg_elements", number), "allowed: chemical symbols, or [all]"
+    if "all" in elements and len(elements) > 1:
+        yield ("gpaw", "efg_elements"), "allowed: [all] alone, or a list of symbols"
+
+
+def _mixture_errors(mixtures: list[dict[str, Any]]) -> Iterator[Finding]:
+    names = [mixture["name"] for mixture in mixtures]
+    for number, mixture in enumerate(mixtures):
+        key: Key = ("mossbauer", "mixtures", number)
+        if mixture["name"] in names[:number]:
+            yield (*key, "name"), "allowed: a name that no other mixture has"
+        total = sum(phase["fraction"] for phase in mixture["phases"])
+        if abs(total - 1.0) > FRACTION_TOLERANCE:
+            yield (*key, "phases"), f"allowed: fractions that add up to 1; these give {total:g}"
+
+
+# --- where it is, and the whole message -----------------------------------------------------------
+
+
+def _look_up(config: Any, key: Key) -> Any:
+    for part in key:
+        config = config[part]
+    return config
+
+
+def _origin(key: Key, config: dict[str, Any], files: Sequence[str]) -> str:
+    """The last file whose value at ``key`` is the one in force; else the command line."""
+    while key:
+        try:
+            value = _look_up(config, key)
+            break
+        except (KeyError, IndexError, TypeError):
+            key = key[:-1]  # a missing key belongs where its section is
+    else:
+        return f"in {files[-1]}" if files else COMMAND_LINE
+    for path in reversed(files):
+        with open(path, encoding="utf-8") as handle:
+            content = yaml.safe_load(handle)
+        try:
+            found = _look_up(content, key)
+        except (KeyError, IndexError, TypeError):
+            continue
+        # A section is merged from several files; a value comes from one.
+        if isinstance(found, dict) or found == value or _both_nan(found, value):
+            return f"in {path}"
+    return COMMAND_LINE
+
+
+def _both_nan(first: Any, second: Any) -> bool:
+    return first != first and second != second
+
+
+def _message(config: dict[str, Any], found: list[Finding], files: Sequence[str]) -> str:
+    lines = []
+    for key, sentence in found:
+        try:
+            value = json.dumps(_look_up(config, key), ensure_ascii=False)
+            shown = f" = {value if len(value) <= 120 else value[:117] + '...'}"
+        except (KeyError, IndexError, TypeError):
+            shown = ""
+        lines.append(f"{dotted(key)}{shown} {_origin(key, config, files)}: {sentence}")
+    count = "one entry" if len(lines) == 1 else f"{len(lines)} entries"
+    return f"The configuration has {count} to correct:\n  " + "\n  ".join(lines)

@@ -1,0 +1,86 @@
+"""Electric field gradient at the nuclei from a projector-augmented-wave (PAW) calculation.
+
+Sign and order, fixed here for the whole project: V_ij = ∂²V/∂x_i∂x_j of the *physical*
+electrostatic potential V (positive near nuclei), traceless, principal values ordered
+|Vzz| ≥ |Vyy| ≥ |Vxx|, η = (Vxx − Vyy)/Vzz in [0, 1].
+
+The reconstruction follows Petrilli, Blöchl, Blaha, Schwarz, Phys. Rev. B 57, 14690 (1998): the
+gradient is that of the smooth potential, made by the pseudo-density and the compensation charges,
+plus that of the l = 2 part of the difference between the true and the smooth charge in the sphere.
+"""
+
+import numpy as np
+from gpaw.atom.shapefunc import shape_functions
+from gpaw.hyperfine import Y2_m, Y2_mvv, expand
+from numpy.typing import NDArray
+
+from dft2spectra.crystals.paw_state import PawState
+from dft2spectra.units import EFG_AU_1E21_V_M2
+
+METHOD_VERSION = 1
+
+
+def traceless(tensor: NDArray) -> NDArray:
+    """Symmetric traceless part of a (3, 3) tensor."""
+    symmetric = 0.5 * (tensor + tensor.T)
+    return symmetric - np.eye(3) * np.trace(symmetric) / 3.0
+
+
+def onsite_l2(density_matrix: NDArray, setup) -> NDArray:
+    """Radial l = 2 difference of the true and the pseudo-density, (5, n_radial), e/bohr³.
+
+    The five components go with the real spherical harmonics xy, yz, 3z²−r², xz, x²−y².
+    """
+    occupations = expand(density_matrix, setup.l_j, l=2)
+    true, smooth = np.array(setup.data.phi_jg), np.array(setup.data.phit_jg)
+    return np.einsum("mab,ag,bg->mg", occupations, true, true, optimize=True) - np.einsum(
+        "mab,ag,bg->mg", occupations, smooth, smooth, optimize=True
+    )
+
+
+def cartesian_l2(integrals: NDArray) -> NDArray:
+    """Hessian of Σ_m a_m r² Y_2m for the five coefficients a_m, a (3, 3) traceless tensor."""
+    return np.einsum("m,mij->ij", integrals * Y2_m, Y2_mvv)
+
+
+def onsite_gradient(density_matrix: NDArray, multipoles: NDArray, setup) -> NDArray:
+    """Part of V_ij made inside the sphere, atomic units, (3, 3).
+
+    (4π/5) ∫ (n − ñ − Q₂ g₂)(r)/r dr is the coefficient of r² Y_2m in the potential energy of an
+    electron at the nucleus; V has the opposite sign.
+    """
+    rgd = setup.rgd
+    shape = shape_functions(rgd, **setup.data.shape_function, lmax=2)[2]
+    difference = onsite_l2(density_matrix, setup) - multipoles[4:9, None] * shape
+    integrals = 4.0 * np.pi / 5.0 * (difference[:, 1:] @ (rgd.dr_g[1:] / rgd.r_g[1:]))
+    return -cartesian_l2(integrals)
+
+
+def efg_tensor(state: PawState, atom: int) -> NDArray:
+    """Electric field gradient V_ij at nucleus ``atom`` in 1e21 V/m², (3, 3), traceless."""
+    smooth = -traceless(state.potential.hessian(state.positions[atom]))
+    sphere = onsite_gradient(
+        state.atomic_density_matrices[atom].sum(axis=0),
+        state.multipoles[atom],
+        state.setups[atom],
+    )
+    return traceless(smooth + sphere) * EFG_AU_1E21_V_M2
+
+
+def principal_values(tensor: NDArray) -> tuple[float, float]:
+    """(Vzz, η) of a traceless tensor; η is 0 for a vanishing one.
+
+    Raises
+    ------
+    ValueError
+        If the trace is more than 1e-6 of the largest eigenvalue (and of 1e-6 in absolute terms).
+    """
+    values = np.linalg.eigvalsh(tensor)
+    largest = float(np.abs(values).max())
+    if abs(values.sum()) > 1e-6 * max(largest, 1.0):
+        raise ValueError(f"electric field gradient with trace {values.sum():.3e} of {largest:.3e}")
+    vxx, vyy, vzz = values[np.argsort(np.abs(values))]
+    # Below this size the tensor is the rounding of a cubic site and has no asymmetry.
+    if largest < 1e-9:
+        return float(vzz), 0.0
+    return float(vzz), float(np.clip((vxx - vyy) / vzz, 0.0, 1.0))

@@ -1,0 +1,1 @@
+"""From hyperfine records to learned site properties: cleaning, SOAP, grouped folds, XGBoost."""

@@ -1,0 +1,223 @@
+"""One table of trustworthy Fe sites out of the hyperfine records, and one of everything left out.
+
+A record or a site that breaks a named rule is not repaired: it goes to ``dropped.csv`` with the
+first rule that it breaks (:mod:`dft2spectra.learning.cleaning_rules`) and the offending value.
+Every Fe site of every record ends in exactly one of the two tables.
+
+Sign of the spins
+-----------------
+A collinear calculation without spin–orbit coupling does not know up from down: turning all spins
+of a structure leaves everything but the signs of moments and fields unchanged. The table uses one
+convention for all structures, so that the signs can be learned: *the total moment points up*. In
+structures without a total moment the Fe site with the largest moment points up. A site antiparallel
+to the magnetisation keeps its negative moment; a core-polarisation field opposite to its moment is
+negative.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dft2spectra.columns import Site
+from dft2spectra.learning.cleaning_rules import (
+    MEASURED_COLUMNS,
+    NO_MOMENT_MUB,
+    ORBIT_COLUMNS,
+    OUTLIER_MIN_ROWS,
+    RECORD_RULES,
+    SITE_RULES,
+    TABLE_RULES,
+    Row,
+    Value,
+)
+from dft2spectra.records import read_json, write_csv, write_table
+from dft2spectra.units import quadrupole_splitting_mm_s
+
+# Counts for the rules too.
+METHOD_VERSION = 1
+
+DROPPED_COLUMNS = ("structure_id", "site", "rule", "value")
+
+SPIN_COLUMNS = (Site.MOMENT, Site.BHF_CONTACT, Site.BHF_DIPOLAR, Site.BHF)
+
+
+def spin_sign(record: Row) -> float:
+    """+1 or −1: the factor that makes the total moment, or else the largest Fe moment, point up."""
+    total = record.get("total_moment_mub") or 0.0
+    if abs(total) > NO_MOMENT_MUB:
+        return float(np.sign(total))
+    moments = [m for site in fe_sites(record) if (m := site.get("moment_mub")) is not None]
+    largest = max(moments, key=abs, default=0.0)
+    return -1.0 if largest < -NO_MOMENT_MUB else 1.0
+
+
+def fe_sites(record: Row) -> list[Row]:
+    """Entries of the record for its Fe sites (records may hold other elements too)."""
+    return [site for site in record["sites"] if site["element"] == "Fe"]
+
+
+def expected_sites(record: Row) -> list[str]:
+    """Names of the Fe sites of a record, sorted; one empty name if there is no Fe.
+
+    Converged records name their sites themselves (atoms that symmetry makes equivalent but whose
+    moments differ are sites of their own); Fe atoms that belong to none of them, and those of
+    records without sites, count by their label.
+    """
+    sites = fe_sites(record)
+    covered = {atom for site in sites for atom in site["atom_indices"]}
+    pairs = zip(record.get("symbols", []), record.get("site_labels", []), strict=True)
+    left = {label for i, (s, label) in enumerate(pairs) if s == "Fe" and i not in covered}
+    return sorted([site["site"] for site in sites] + sorted(left)) or [""]
+
+
+def site_row(record: Row, site: Row, calibration: Row) -> Row:
+    """One row of the table with the derived columns: δ, quadrupole splitting, scaled field.
+
+    δ = offset + α (ρ − ρ_αFe) in mm/s, with α in mm/s bohr³ and densities in e/bohr³.
+    """
+    row: Row = {column: record[column] for column in ("structure_id", "formula", "spacegroup")}
+    row[Site.PARENT] = record["parent"]
+    row[Site.SITE] = site["site"]
+    row[Site.MULTIPLICITY] = int(site["multiplicity"])
+    row |= {column: site.get(column) for column in MEASURED_COLUMNS}
+    row |= {column: site.get(column, []) for column in ORBIT_COLUMNS}
+    up = spin_sign(record)
+    row[Site.BHF_DIPOLAR_ORBIT] = [[up * v for v in t] for t in row[Site.BHF_DIPOLAR_ORBIT]]
+    for column in SPIN_COLUMNS:
+        if row[column] is not None:
+            row[column] *= up
+
+    def derive(function: Callable[..., float], *columns: Site) -> float | None:
+        values = [row[column] for column in columns]
+        return None if None in values else function(*values)
+
+    def shift(density: float) -> float:
+        difference = density - calibration["reference_density_e_per_bohr3"]
+        return calibration["offset_mm_s"] + calibration["alpha_mm_s_bohr3"] * difference
+
+    row[Site.ISOMER_SHIFT] = derive(shift, Site.CONTACT_DENSITY)
+    row[Site.QUADRUPOLE_SPLITTING] = derive(quadrupole_splitting_mm_s, Site.VZZ, Site.ETA)
+    row[Site.BHF_SCALED] = derive(lambda field: field * calibration["bhf_scale"], Site.BHF)
+    row[Site.STATUS] = record["status"]
+    row[Site.SETTINGS_HASH] = record["settings_hash"]
+    return row
+
+
+def sort_out(records: Iterable[Row], calibration: Row, limits: Row) -> tuple[list[Row], list[Row]]:
+    """Rows that keep every rule, and (structure_id, site, rule, value) of those that do not.
+
+    Parameters
+    ----------
+    records
+        Hyperfine records, in any order.
+    calibration
+        Content of ``calibration.json``.
+    limits
+        ``max_abs_isomer_shift_mm_s``, ``max_abs_vzz_1e21_v_m2``, ``max_abs_bhf_t``,
+        ``max_abs_moment_mub``, ``outlier_mad``.
+
+    Raises
+    ------
+    ValueError
+        Two records of one structure, two sites of one name, or a site that would be lost.
+    """
+    kept: list[Row] = []
+    dropped: list[Row] = []
+    expected: list[tuple[str, str]] = []
+    seen: set[str] = set()
+
+    def drop(structure_id: str, site: str, rule: str, value: Value) -> None:
+        dropped.append(dict(zip(DROPPED_COLUMNS, (structure_id, site, rule, value), strict=True)))
+
+    for record in sorted(records, key=lambda r: r["structure_id"]):
+        name = record["structure_id"]
+        if name in seen:
+            raise ValueError(f"two records of structure {name}")
+        seen.add(name)
+        labels = expected_sites(record)
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"structure {name} has a site twice: {', '.join(labels)}")
+        expected += [(name, label) for label in labels]
+        reason = _first(RECORD_RULES, record, calibration["settings_hash"])
+        if reason:
+            for label in labels:
+                drop(name, label, *reason)
+            continue
+        sites = {site["site"]: site for site in fe_sites(record)}
+        for label in labels:
+            if label not in sites:
+                drop(name, label, "not_in_record", "site missing from a converged record")
+                continue
+            row = site_row(record, sites[label], calibration)
+            reason = _first(SITE_RULES, row, record, limits)
+            if reason:
+                drop(name, label, *reason)
+            else:
+                kept.append(row)
+
+    kept, outliers = _without_outliers(kept, limits["outlier_mad"])
+    for row, rule, value in outliers:
+        drop(row[Site.STRUCTURE_ID], row[Site.SITE], rule, value)
+    ends = [(row["structure_id"], row["site"]) for row in (*kept, *dropped)]
+    if sorted(ends) != sorted(expected):
+        lost = set(expected).symmetric_difference(ends)
+        raise ValueError(f"sites lost or invented in cleaning: {sorted(lost)}")
+    return kept, dropped
+
+
+def _first(rules: dict[str, Callable[..., Value]], *arguments: Any) -> tuple[str, Value] | None:
+    """Name and value of the first rule that is broken."""
+    for name, rule in rules.items():
+        if (value := rule(*arguments)) is not None:
+            return name, value
+    return None
+
+
+def _without_outliers(
+    rows: list[Row], limit: float
+) -> tuple[list[Row], list[tuple[Row, str, Value]]]:
+    if len(rows) < OUTLIER_MIN_ROWS:
+        return rows, []
+    table = pd.DataFrame(rows)
+    broken: dict[int, tuple[Row, str, Value]] = {}
+    for name, (score, column) in TABLE_RULES.items():
+        for index in np.flatnonzero(score(table).to_numpy() > limit):
+            broken.setdefault(int(index), (rows[index], name, rows[index][column]))
+    return [row for i, row in enumerate(rows) if i not in broken], list(broken.values())
+
+
+def clean_sites(
+    record_paths: Iterable[str | Path],
+    calibration_json: str | Path,
+    rules: Row,
+    sites_parquet: str | Path,
+    dropped_csv: str | Path,
+) -> None:
+    """Write the table of trusted Fe sites and the table of what was dropped, by which rule.
+
+    The CSV twin of the site table leaves out the nested columns of equivalent tensors.
+
+    Raises
+    ------
+    ValueError
+        No site is left; the message counts the rules, ``dropped_csv`` is written first.
+    """
+    calibration = read_json(calibration_json)
+    kept, dropped = sort_out((read_json(path) for path in record_paths), calibration, rules)
+    losses = pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
+    write_csv(dropped_csv, losses.sort_values(["structure_id", "site"]))
+    if not kept:
+        counts = losses["rule"].value_counts().to_dict()
+        advice = (
+            f"; the calibration holds for settings {calibration['settings_hash']}: "
+            "calibrate and compute with the same gpaw settings"
+            if "other_settings" in counts
+            else ""
+        )
+        raise ValueError(f"no Fe site passed the cleaning rules ({counts}){advice}")
+    table = pd.DataFrame(kept)[[str(column) for column in Site]]
+    write_table(sites_parquet, table, csv_twin=False)
+    write_csv(Path(sites_parquet).with_suffix(".csv"), table.drop(columns=list(ORBIT_COLUMNS)))

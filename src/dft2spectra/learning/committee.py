@@ -1,0 +1,146 @@
+"""A committee of boosted trees in one XGBoost model, one output per member.
+
+Member k never sees the k-th grouped part of the training rows. The number of boosting rounds is
+where the error of all members on the parts they do not see is least: early stopping inside the
+training rows, on whole structure types. The committee's answer is the mean of the outputs; their
+standard deviation tells where the answer depends on which structure types were in the training
+data (a delete-a-group jackknife).
+
+The members are the outputs of a single booster trained with an objective that gives a member no
+gradient from its hidden rows; the file is XGBoost's own format and needs nothing of this module to
+be read: ``xgboost.Booster(model_file=…).predict`` returns (n_sites, n_members) in the unit of the
+target.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from dft2spectra.learning.splits import grouped_folds
+
+# Rounds when the training rows are of one structure type and nothing can be hidden.
+ROUNDS_WITHOUT_STOPPING = 50
+
+FIXED_PARAMETERS = {
+    "tree_method": "hist",
+    "subsample": 0.8,
+    "colsample_bytree": 0.3,
+    "min_child_weight": 2.0,
+    "reg_lambda": 1.0,
+    "multi_strategy": "one_output_per_tree",
+    "disable_default_eval_metric": True,
+}
+
+
+def threads() -> int:
+    """Number of threads, from ``OMP_NUM_THREADS``; 1 where it is not set."""
+    return max(1, int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0] or 1))
+
+
+def hyperparameters(learning: dict[str, Any]) -> dict[str, Any]:
+    """All parameters that reach XGBoost, from the ``learning`` section and the fixed ones."""
+    return FIXED_PARAMETERS | {
+        "learning_rate": learning["learning_rate"],
+        "max_depth": learning["max_depth"],
+        "seed": learning["seed"],
+    }
+
+
+def hidden_rows(groups: np.ndarray, learning: dict[str, Any]) -> np.ndarray:
+    """Rows that each member does not see: bool (n_sites, n_members), each row hidden once.
+
+    With one group there is one member that sees all.
+    """
+    if len(np.unique(groups)) < 2:
+        return np.zeros((len(groups), 1), dtype=bool)
+    parts = grouped_folds(groups, learning["folds"], learning["seed"] + 1)
+    return parts[:, None] == np.arange(parts.max() + 1)
+
+
+def train_committee(
+    values: np.ndarray,
+    target: np.ndarray,
+    groups: np.ndarray,
+    learning: dict[str, Any],
+    names: np.ndarray | None = None,
+) -> xgboost.Booster:
+    """Booster with one output per member, cut back to the best number of rounds.
+
+    Parameters
+    ----------
+    values
+        Features (n_sites, n_features).
+    target
+        Quantity to learn (n_sites,).
+    groups
+        Structure type of each row (n_sites,).
+    learning
+        ``folds``, ``seed``, ``n_estimators`` (most rounds), ``early_stopping_rounds``,
+        ``learning_rate``, ``max_depth``.
+    names
+        Feature names (n_features,), stored in the model.
+    """
+    hidden = hidden_rows(groups, learning)
+    labels = np.repeat(np.asarray(target, dtype=np.float32)[:, None], hidden.shape[1], axis=1)
+    data = _matrix(values, names, labels)
+
+    def squared_error(output: np.ndarray, _: xgboost.DMatrix) -> tuple[np.ndarray, np.ndarray]:
+        residual = output.reshape(hidden.shape) - labels
+        return np.where(hidden, 0.0, residual), np.where(hidden, 0.0, 1.0)
+
+    def hidden_rmse(output: np.ndarray, _: xgboost.DMatrix) -> tuple[str, float]:
+        residual = (output.reshape(hidden.shape) - labels)[hidden]
+        return "rmse", float(np.sqrt(np.mean(residual.astype(float) ** 2)))
+
+    parameters = hyperparameters(learning) | {
+        "base_score": float(np.mean(target)),
+        "nthread": threads(),
+    }
+    if not hidden.any():
+        rounds = min(ROUNDS_WITHOUT_STOPPING, learning["n_estimators"])
+        return xgboost.train(parameters, data, num_boost_round=rounds, obj=squared_error)
+    stopping = xgboost.callback.EarlyStopping(
+        rounds=learning["early_stopping_rounds"], save_best=True
+    )
+    return xgboost.train(
+        parameters,
+        data,
+        num_boost_round=learning["n_estimators"],
+        obj=squared_error,
+        custom_metric=hidden_rmse,
+        evals=[(data, "hidden")],
+        callbacks=[stopping],
+        verbose_eval=False,
+    )
+
+
+def predict_committee(
+    booster: xgboost.Booster, values: np.ndarray, names: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the members, each (n_sites,), in the target's unit."""
+    booster.set_param({"nthread": threads()})
+    output = booster.predict(_matrix(values, names)).reshape(len(values), -1).astype(float)
+    return output.mean(axis=1), output.std(axis=1)
+
+
+def gain_by_feature(booster: xgboost.Booster, names: np.ndarray) -> np.ndarray:
+    """Share of each feature in the total gain of all splits, (n_features,); sums to 1 or is all 0.
+
+    Early columns win among features that carry the same information: read shares of blocks rather
+    than of single features.
+    """
+    scores = booster.get_score(importance_type="total_gain")
+    gain = np.array([float(np.sum(scores.get(name, 0.0))) for name in names])
+    return gain / gain.sum() if gain.sum() > 0 else gain
+
+
+def _matrix(
+    values: np.ndarray, names: np.ndarray | None, labels: np.ndarray | None = None
+) -> xgboost.DMatrix:
+    return xgboost.DMatrix(
+        np.asarray(values, dtype=np.float32),
+        label=labels,
+        feature_names=None if names is None else [str(name) for name in names],
+    )

@@ -1,0 +1,150 @@
+"""Predicted hyperfine parameters of structures that were not calculated, ranked, with warnings.
+
+A prediction comes with the spread of the committee, with the error to expect from it (spread times
+the ratio of error to spread found out of fold), with the distance to the nearest training site and
+with the elements that no training structure holds. Candidates inside the tested range come first,
+those of large predicted magnitude before others.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xgboost
+
+from dft2spectra.columns import TARGETS, Site
+from dft2spectra.learning.committee import predict_committee
+from dft2spectra.learning.domain import Domain, nearest, read_domain
+from dft2spectra.learning.figures import plot_ranking
+from dft2spectra.learning.soap import feature_names, structure_features
+from dft2spectra.records import read_json, write_csv
+
+METHOD_VERSION = 1
+
+IDENTITY_COLUMNS = (
+    "structure_id",
+    "formula",
+    "spacegroup",
+    "prototype",
+    "site",
+    "multiplicity",
+)
+DOMAIN_COLUMNS = ("nearest_structure", "nearest_distance", "unseen_elements", "inside_domain")
+
+
+def candidate_sites(structures: Iterable[dict[str, Any]], trained: set[str]) -> pd.DataFrame:
+    """One row per symmetry-distinct Fe site of the structures that are not in ``trained``.
+
+    Columns: :data:`IDENTITY_COLUMNS` and ``elements`` (a set of symbols).
+    """
+    rows = []
+    for structure in structures:
+        if structure["structure_id"] in trained:
+            continue
+        labels = structure["site_labels"]
+        fe_labels = {
+            label
+            for label, symbol in zip(labels, structure["symbols"], strict=True)
+            if symbol == "Fe"
+        }
+        for label in sorted(fe_labels):
+            row = {name: structure[name] for name in ("structure_id", "formula", "spacegroup")}
+            row |= {"prototype": structure.get("prototype"), "site": label}
+            row |= {"multiplicity": labels.count(label), "elements": set(structure["symbols"])}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=[*IDENTITY_COLUMNS, "elements"])
+
+
+def domain_columns(
+    values: np.ndarray, elements: Iterable[set[str]], domain: Domain
+) -> dict[str, Any]:
+    """Nearest training structure and distance, unseen elements, and whether the score applies."""
+    distance, index = nearest(values * domain.scale, domain.points)
+    unseen = [" ".join(sorted(found - set(domain.elements.tolist()))) for found in elements]
+    inside = (distance <= domain.limit) & np.array([not names for names in unseen], dtype=bool)
+    return dict(
+        zip(DOMAIN_COLUMNS, (domain.structure_id[index], distance, unseen, inside), strict=True)
+    )
+
+
+def predict_candidates(
+    candidate_structure_paths: Iterable[str | Path],
+    model_dirs: Mapping[str, str | Path],
+    soap: dict[str, Any],
+    rank_by: str,
+    out_csv: str | Path,
+    out_png: str | Path,
+) -> None:
+    """Write one row per candidate Fe site with all predictions, best first, and a figure.
+
+    For each target's column: the prediction, ``<column>_spread`` and ``<column>_error``. Distances
+    and the flag ``inside_domain`` refer to the training sites of the ranking target's model;
+    ``model_usable`` repeats that model's verdict. Structures of its training set are left out. No
+    candidates give a table without rows.
+
+    Parameters
+    ----------
+    candidate_structure_paths
+        Files of accepted structures.
+    model_dirs
+        Target → folder with ``model.ubj``, ``card.json`` and ``training.npz``.
+    soap
+        The section of the configuration; must equal the one that the models were trained with.
+    rank_by
+        Target whose predicted magnitude sorts the table.
+
+    Raises
+    ------
+    ValueError
+        ``rank_by`` without a model; a model trained with other descriptors.
+    """
+    if rank_by not in model_dirs:
+        raise ValueError(f"candidates.rank_by is {rank_by!r}; models: {', '.join(model_dirs)}")
+    folders = {target: Path(folder) for target, folder in model_dirs.items()}
+    cards = {target: read_json(folder / "card.json") for target, folder in folders.items()}
+    for target, card in cards.items():
+        if card["features"]["soap"] != soap:
+            raise ValueError(f"the model of {target} was trained with other soap settings")
+
+    domain = read_domain(folders[rank_by] / "training.npz")
+    structures = {s["structure_id"]: s for s in map(read_json, candidate_structure_paths)}
+    names = np.array(feature_names(soap))
+    sites = candidate_sites(structures.values(), set(domain.structure_id.tolist()))
+    values = np.empty((len(sites), len(names)), dtype=np.float32)
+    for structure_id, rows in sites.groupby("structure_id"):
+        values[rows.index] = structure_features(structures[structure_id], list(rows["site"]), soap)
+
+    table = sites[list(IDENTITY_COLUMNS)].copy()
+    for target, folder in folders.items():
+        column = str(TARGETS[target])
+        booster = xgboost.Booster(model_file=folder / "model.ubj")
+        mean, spread = (
+            predict_committee(booster, values, names) if len(sites) else (np.empty(0), np.empty(0))
+        )
+        factor = cards[target]["metrics"]["error_per_spread"]
+        table[column], table[f"{column}_spread"] = mean, spread
+        table[f"{column}_error"] = np.nan if factor is None else spread * factor
+    if len(sites):
+        table = table.assign(**domain_columns(values, sites["elements"], domain))
+    else:
+        table[list(DOMAIN_COLUMNS)] = None
+    table["model_usable"] = cards[rank_by]["usable"]
+    ranked = _ranked(table, TARGETS[rank_by])
+    write_csv(out_csv, ranked)
+    plot_ranking(ranked, TARGETS[rank_by], domain.limit, cards[rank_by]["verdict"], out_png)
+
+
+def _ranked(table: pd.DataFrame, column: Site) -> pd.DataFrame:
+    order = pd.DataFrame(
+        {
+            "outside": ~table["inside_domain"].astype(bool),
+            "size": -table[column].abs(),
+            "structure_id": table["structure_id"],
+            "site": table["site"],
+        }
+    ).sort_values(["outside", "size", "structure_id", "site"])
+    table = table.loc[order.index].reset_index(drop=True)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table

@@ -1,0 +1,1 @@
+"""Spectra from computed parameters: 57Fe Mössbauer absorption of structures and phase mixtures."""

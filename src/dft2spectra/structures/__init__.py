@@ -1,0 +1,1 @@
+"""Where crystals come from, the one form they take, and which of them are computed."""

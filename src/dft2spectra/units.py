@@ -1,0 +1,61 @@
+"""Conversions between the units of the codes and of the tables; the only home of constants.
+
+Everything derives from the CODATA set in :mod:`scipy.constants`, except the nuclear data of 57Fe,
+each of which carries its source.
+"""
+
+import math
+
+from scipy import constants
+
+BOHR_M = constants.physical_constants["Bohr radius"][0]
+HARTREE_J = constants.physical_constants["Hartree energy"][0]
+BOHR_ANG = BOHR_M / constants.angstrom
+HARTREE_EV = HARTREE_J / constants.eV
+
+# One atomic unit of electric field gradient, Hartree/(e bohr²), in V/m²: 9.7174e21.
+EFG_AU_V_M2 = HARTREE_J / (constants.e * BOHR_M**2)
+EFG_AU_1E21_V_M2 = EFG_AU_V_M2 / 1e21
+
+# Fermi contact field of one electron spin (one Bohr magneton) per cubic bohr at the nucleus:
+# B = (2/3) µ0 µB ρ_spin, 52.43 T (Abragam & Bleaney, Electron Paramagnetic Resonance, ch. 17).
+MU_B = constants.physical_constants["Bohr magneton"][0]
+CONTACT_FIELD_T_BOHR3 = 2.0 / 3.0 * constants.mu_0 * MU_B / BOHR_M**3
+
+# Dipolar field of one Bohr magneton per cubic bohr: (µ0/4π) µB a0^-3, 6.26 T.
+DIPOLAR_FIELD_T_BOHR3 = constants.mu_0 / (4.0 * math.pi) * MU_B / BOHR_M**3
+
+# The 14.4 keV transition of 57Fe: Eγ = 14.41300 keV (Röhlsberger, Nuclear Condensed Matter Physics,
+# Springer 2004, table A.1).
+GAMMA_ENERGY_EV = 14413.00
+# Natural line width (full width at half maximum) seen with a thin source and absorber, 2Γ, for a
+# half-life of 98.3 ns (mean life 141.8 ns, same table): 0.193 mm/s.
+GAMMA_LIFETIME_S = 98.3e-9 / math.log(2.0)
+NATURAL_WIDTH_MM_S = (
+    2.0 * constants.hbar / GAMMA_LIFETIME_S / constants.eV / GAMMA_ENERGY_EV * constants.c * 1e3
+)
+
+# Quadrupole moment of the I=3/2 state, in barn: Dufek, Blaha, Schwarz, PRL 75, 3545 (1995).
+QUADRUPOLE_MOMENT_BARN = 0.16
+
+# Nuclear moments in nuclear magnetons. Ground state +0.0906, the value that goes with lines of
+# α-Fe at ±5.32 mm/s in 33.0 T; excited state from the measured ratio µ_e/µ_g = -1.715(4) (Preston,
+# Hanna, Heberle, Phys. Rev. 128, 2207 (1962)).
+NUCLEAR_MAGNETON = constants.physical_constants["nuclear magneton"][0]
+MU_GROUND_NM = 0.0906
+MU_EXCITED_NM = -1.715 * MU_GROUND_NM
+
+
+def energy_to_mm_s(energy_ev: float) -> float:
+    """Doppler velocity (mm/s) of the source that shifts the 14.4 keV line by ``energy_ev`` (eV)."""
+    return energy_ev / GAMMA_ENERGY_EV * constants.c * 1e3
+
+
+def splitting_per_vzz() -> float:
+    """Quadrupole splitting in mm/s of Vzz = 1e21 V/m² at η = 0: ½ e Q Vzz, 0.1664."""
+    return energy_to_mm_s(0.5 * QUADRUPOLE_MOMENT_BARN * 1e-28 * 1e21)
+
+
+def quadrupole_splitting_mm_s(vzz_1e21_v_m2: float, eta: float) -> float:
+    """Signed quadrupole splitting ½ e Q Vzz √(1+η²/3) in mm/s; its sign is that of Vzz."""
+    return splitting_per_vzz() * vzz_1e21_v_m2 * math.sqrt(1.0 + eta**2 / 3.0)

@@ -1,0 +1,248 @@
+"""What must hold for any crystal and any data: invariances, and no knowledge of the test side."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from ase import Atoms
+from ase.build import make_supercell
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dft2spectra.learning.baselines import fit_linear
+from dft2spectra.learning.committee import hidden_rows, predict_committee, train_committee
+from dft2spectra.learning.metrics import intervals, scores
+from dft2spectra.learning.soap import CHANNELS, site_features
+from dft2spectra.learning.splits import grouped_folds, site_groups
+
+SOAP = {
+    "cutoff_ang": 4.5,
+    "n_max": 4,
+    "l_max": 3,
+    "sigma_ang": 0.4,
+    "species_weighting": list(CHANNELS),
+}
+LEARNING = {
+    "folds": 4,
+    "seed": 3,
+    "n_estimators": 60,
+    "learning_rate": 0.1,
+    "max_depth": 3,
+    "early_stopping_rounds": 15,
+}
+
+
+def crystal() -> Atoms:
+    """A triclinic cell with four elements on general positions."""
+    return Atoms(
+        "FeSiCoFeY",
+        cell=[[3.9, 0.1, 0.0], [0.4, 4.2, 0.2], [-0.3, 0.5, 5.1]],
+        scaled_positions=[
+            [0.02, 0.05, 0.03],
+            [0.48, 0.55, 0.21],
+            [0.51, 0.02, 0.52],
+            [0.03, 0.49, 0.63],
+            [0.55, 0.52, 0.81],
+        ],
+        pbc=True,
+    )
+
+
+REFERENCE = site_features(crystal(), [0, 3], SOAP)
+
+
+def assert_same(values: np.ndarray, expected: np.ndarray = REFERENCE) -> None:
+    """Equal to rounding of the storage in single precision."""
+    assert np.abs(values - expected).max() < 1e-8 * np.abs(expected).max()
+
+
+unit = st.floats(0.0, 1.0)
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.floats(0, 360), st.tuples(unit, unit, unit))
+def test_rotation(angle, axis):
+    atoms = crystal()
+    atoms.rotate(angle, np.add(axis, (0.1, 0.0, 0.0)), rotate_cell=True)
+    assert_same(site_features(atoms, [0, 3], SOAP))
+
+
+def test_inversion():
+    atoms = crystal()
+    atoms.set_cell(-atoms.cell.array, scale_atoms=True)
+    assert_same(site_features(atoms, [0, 3], SOAP))
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.tuples(unit, unit, unit))
+def test_origin(shift):
+    atoms = crystal()
+    atoms.set_scaled_positions(atoms.get_scaled_positions() + shift)
+    assert_same(site_features(atoms, [0, 3], SOAP))
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.permutations(range(5)))
+def test_permutation(order):
+    atoms = crystal()[list(order)]
+    assert_same(site_features(atoms, [order.index(0), order.index(3)], SOAP))
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.diag([2, 1, 1]), np.diag([1, 2, 2]), [[1, 1, 0], [0, 1, 0], [0, -1, 2]]]
+)
+def test_supercell_and_choice_of_cell(matrix):
+    small = crystal()
+    large = make_supercell(small, matrix)
+    atoms = []
+    for atom in (0, 3):
+        images = (large.positions - small.positions[atom]) @ np.linalg.inv(small.cell.array)
+        atoms.append(int(np.argmin(np.abs(images - np.rint(images)).sum(axis=1))))
+    assert_same(site_features(large, atoms, SOAP))
+
+
+def test_two_sites_of_one_crystal_differ():
+    assert np.abs(REFERENCE[0] - REFERENCE[1]).max() > 1e-3 * np.abs(REFERENCE).max()
+
+
+groups_of_rows = st.lists(st.integers(0, 12), min_size=2, max_size=60).filter(
+    lambda rows: len(set(rows)) > 1
+)
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(groups_of_rows, st.integers(2, 7), st.integers(0, 5))
+def test_no_group_on_two_sides_and_every_row_tested_once(rows, n_folds, seed):
+    groups = np.array([f"g{row}" for row in rows])
+    folds = grouped_folds(groups, n_folds, seed)
+    assert all(len(set(folds[groups == name])) == 1 for name in set(groups))
+    assert set(folds) == set(range(min(n_folds, len(set(groups)))))
+    order = np.random.default_rng(seed).permutation(len(groups))
+    assert (grouped_folds(groups[order], n_folds, seed) == folds[order]).all()
+    # No fold exceeds another by more than its last group could have brought.
+    sizes = np.bincount(folds)
+    assert sizes.max() - sizes.min() <= max(np.unique(groups, return_counts=True)[1])
+
+
+def test_structures_stay_whole():
+    sites = pd.DataFrame(
+        {"structure_id": ["a", "a", "b"], "parent": ["p", "q", "p"], "site": ["1", "2", "1"]}
+    )
+    with pytest.raises(ValueError, match="without exactly one parent: a"):
+        site_groups(sites)
+    sites["parent"] = ["p", "p", "q"]
+    assert site_groups(sites).tolist() == ["p", "p", "q"]
+
+
+@pytest.mark.parametrize(("groups", "n_folds"), [(["a", "a"], 5), (["a", "b"], 1), ([], 3)])
+def test_nothing_to_leave_out_is_an_error(groups, n_folds):
+    with pytest.raises(ValueError, match="at least two"):
+        grouped_folds(np.array(groups, dtype=str), n_folds, 0)
+
+
+def test_seed_moves_groups():
+    groups = np.repeat([f"g{i:02d}" for i in range(30)], 4)
+    splits = {tuple(grouped_folds(groups, 5, seed)) for seed in range(4)}
+    assert len(splits) == 4
+
+
+def synthetic(n_groups=20, rows=6, seed=0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features with a fingerprint of their group, a target that is the group's alone, groups."""
+    random = np.random.default_rng(seed)
+    groups = np.repeat([f"g{i:02d}" for i in range(n_groups)], rows)
+    centres = random.normal(size=(n_groups, 8))
+    values = np.repeat(centres, rows, axis=0) + 0.05 * random.normal(size=(n_groups * rows, 8))
+    return values, np.repeat(random.normal(size=n_groups), rows), groups
+
+
+def out_of_fold(values, target, groups):
+    """Committee and ridge predictions of rows whose fold was left out."""
+    folds = grouped_folds(groups, LEARNING["folds"], LEARNING["seed"])
+    committee, linear = np.empty(len(target)), np.empty(len(target))
+    for fold in set(folds):
+        train, test = folds != fold, folds == fold
+        booster = train_committee(values[train], target[train], groups[train], LEARNING)
+        committee[test] = predict_committee(booster, values[test])[0]
+        ridge = fit_linear(values[train], target[train], groups[train], LEARNING)
+        linear[test] = ridge.predict(values[test])
+    return folds, committee, linear
+
+
+def test_memory_of_relatives_does_not_count():
+    """A target that only depends on the group can be remembered but not predicted."""
+    values, target, groups = synthetic()
+    _, committee, linear = out_of_fold(values, target, groups)
+    rows = np.array([str(i) for i in range(len(target))])
+    _, remembered, _ = out_of_fold(values, target, rows)
+    assert scores(target, remembered)["r2"] > 0.7
+    assert scores(target, committee)["r2"] < 0.2
+    assert scores(target, linear)["r2"] < 0.2
+
+
+def test_shuffled_target_has_no_score():
+    values, _, groups = synthetic(n_groups=120, rows=2)
+    target = 2.0 * values[:, 0] - values[:, 1]
+    shuffled = np.random.default_rng(5).permutation(target)
+    for prediction in out_of_fold(values, shuffled, groups)[1:]:
+        assert -0.25 < scores(shuffled, prediction)["r2"] < 0.1
+    _, committee, linear = out_of_fold(values, target, groups)
+    assert scores(target, committee)["r2"] > 0.5
+    assert scores(target, linear)["r2"] > 0.95
+
+
+def test_targets_of_the_test_fold_change_nothing_there():
+    """Neither the rounds, nor the penalty, nor anything else may look at what is tested."""
+    values, target, groups = synthetic()
+    folds, *honest = out_of_fold(values, target, groups)
+    spoiled = target.copy()
+    spoiled[folds == 0] = 1e3 * np.random.default_rng(1).normal(size=(folds == 0).sum())
+    _, *other = out_of_fold(values, spoiled, groups)
+    for before, after in zip(honest, other, strict=True):
+        assert (before[folds == 0] == after[folds == 0]).all()
+        assert not (before[folds == 1] == after[folds == 1]).all()
+
+
+def test_each_row_is_hidden_from_one_member():
+    _, _, groups = synthetic()
+    hidden = hidden_rows(groups, LEARNING)
+    assert (hidden.sum(axis=1) == 1).all()
+    for name in set(groups):
+        assert len(np.unique(hidden[groups == name], axis=0)) == 1
+    assert not hidden_rows(np.array(["a", "a"]), LEARNING).any()
+
+
+def test_member_knows_nothing_of_its_hidden_rows():
+    """Spoiling the hidden targets of member 0 leaves its output alone, and moves the others."""
+    values, target, groups = synthetic()
+    hidden = hidden_rows(groups, LEARNING)
+    # Equal sums: the common starting value is the mean target.
+    spoiled = target.copy()
+    spoiled[hidden[:, 0]] += np.where(np.arange(hidden[:, 0].sum()) % 2, 5.0, -5.0)
+    learning = LEARNING | {"n_estimators": 5}
+    first, second = (train_committee(values, y, groups, learning) for y in (target, spoiled))
+    data = xgboost.DMatrix(values.astype(np.float32))
+    rounds = (0, min(first.num_boosted_rounds(), second.num_boosted_rounds()))
+    before, after = (b.predict(data, iteration_range=rounds) for b in (first, second))
+    assert before[:, 0] == pytest.approx(after[:, 0], abs=1e-5)
+    assert np.abs(before[:, 1] - after[:, 1]).max() > 1e-3
+
+
+def test_interval_covers_the_truth():
+    """95 % intervals of the error hold the true value in about 95 % of repetitions.
+
+    Clustered errors: 30 clusters of 8 equal errors of unit variance. Resampling clusters covers
+    (percentile intervals of 30 draws fall a little short); resampling rows would claim too much.
+    """
+    random = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(30), 8)
+    rows = np.arange(len(clusters))
+    covered, fooled = 0, 0
+    for repetition in range(150):
+        error = np.repeat(random.normal(size=30), 8)
+        truth = random.normal(size=len(rows))
+        low, high = intervals(truth, truth + error, clusters, 200, repetition)["rmse"]
+        covered += low <= 1.0 <= high
+        low, high = intervals(truth, truth + error, rows, 200, repetition)["rmse"]
+        fooled += low <= 1.0 <= high
+    assert 0.85 <= covered / 150 <= 0.99
+    assert fooled / 150 < 0.65

@@ -1,0 +1,331 @@
+"""Cleaning: every rule drops what it names, and no site is lost, invented or counted twice."""
+
+import copy
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dft2spectra.columns import Site
+from dft2spectra.learning.cleaning import clean_sites, sort_out, spin_sign
+from dft2spectra.learning.cleaning_rules import allowed_efg_parameters, robust_score
+
+LIMITS = {
+    "max_abs_isomer_shift_mm_s": 2.0,
+    "max_abs_vzz_1e21_v_m2": 30.0,
+    "max_abs_bhf_t": 60.0,
+    "max_abs_moment_mub": 4.5,
+    "outlier_mad": 8.0,
+}
+CALIBRATION = {
+    "alpha_mm_s_bohr3": -0.25,
+    "reference_density_e_per_bohr3": 15000.0,
+    "offset_mm_s": 0.01,
+    "settings_hash": "abc",
+    "bhf_scale": 1.2,
+}
+
+
+def site(**changes) -> dict:
+    """A site of ordinary tetragonal iron; keywords replace entries."""
+    tensor = [-0.5, -0.5, 1.0, 0.0, 0.0, 0.0]
+    keys = ("xx", "yy", "zz", "xy", "xz", "yz")
+    return {
+        "site": "Fe1",
+        "element": "Fe",
+        "atom_indices": [0],
+        "multiplicity": 1,
+        "moment_mub": 2.0,
+        "contact_density_e_per_bohr3": 14998.0,
+        **{f"efg_{key}_1e21_v_m2": v for key, v in zip(keys, tensor, strict=True)},
+        "vzz_1e21_v_m2": 1.0,
+        "eta": 0.0,
+        "efg_orbit_1e21_v_m2": [tensor],
+        "bhf_contact_t": -30.0,
+        "bhf_dipolar_t": 0.5,
+        "bhf_dipolar_orbit_t": [[-0.25, -0.25, 0.5, 0.0, 0.0, 0.0]],
+        "bhf_t": -30.0,
+    } | changes
+
+
+def record(name="FeCo-1", c_over_a=1.2, **changes) -> dict:
+    """A converged record of a tetragonal (or cubic) CsCl cell with one Fe site."""
+    return {
+        "structure_id": name,
+        "formula": "FeCo",
+        "spacegroup": 123,
+        "parent": "123-x",
+        "status": "converged",
+        "reason": None,
+        "settings_hash": "abc",
+        "chosen_start": "ferromagnetic",
+        "cell_ang": [[2.8, 0, 0], [0, 2.8, 0], [0, 0, 2.8 * c_over_a]],
+        "symbols": ["Fe", "Co"],
+        "scaled_positions": [[0, 0, 0], [0.5, 0.5, 0.5]],
+        "site_labels": ["Fe1", "Co1"],
+        "total_moment_mub": 3.6,
+        "sites": [site()],
+    } | changes
+
+
+def only_drop(broken: dict) -> dict:
+    """The one dropped row of a single record that keeps nothing."""
+    kept, dropped = sort_out([broken], CALIBRATION, LIMITS)
+    assert kept == []
+    assert len(dropped) == 1
+    return dropped[0]
+
+
+def test_good_site_gets_derived_columns():
+    (row,), dropped = sort_out([record()], CALIBRATION, LIMITS)
+    assert dropped == []
+    # 0.01 − 0.25 · (14998 − 15000) by hand.
+    assert row[Site.ISOMER_SHIFT] == pytest.approx(0.51)
+    # 1e21 V/m² ↔ 0.1664 mm/s (½ e Q Vzz, Q = 0.16 b).
+    assert row[Site.QUADRUPOLE_SPLITTING] == pytest.approx(0.1664, abs=2e-4)
+    assert row[Site.BHF_SCALED] == pytest.approx(-36.0)
+    assert set(row) == set(Site)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "value"),
+    [
+        ({"contact_density_e_per_bohr3": 14990.0}, "isomer_shift_limit", 2.51),
+        ({"vzz_1e21_v_m2": -31.0}, "vzz_limit", -31.0),
+        ({"bhf_t": 61.0}, "bhf_limit", 61.0),
+        ({"moment_mub": -4.6}, "moment_limit", -4.6),
+        ({"efg_xx_1e21_v_m2": -0.4}, "efg_not_traceless", 0.1),
+    ],
+)
+def test_limits_name_rule_and_value(changes, rule, value):
+    drop = only_drop(record(sites=[site(**changes)]))
+    assert (drop["structure_id"], drop["site"], drop["rule"]) == ("FeCo-1", "Fe1", rule)
+    assert drop["value"] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"moment_mub": None},
+        {"eta": float("nan")},
+        {"bhf_contact_t": float("inf")},
+        {"efg_orbit_1e21_v_m2": []},
+        {"efg_orbit_1e21_v_m2": [[0.0] * 6] * 2},
+        {"bhf_dipolar_orbit_t": [[0.0, 0.0, 0.0, 0.0, 0.0, float("nan")]]},
+    ],
+)
+def test_missing_or_non_finite_numbers_are_named(changes):
+    drop = only_drop(record(sites=[site(**changes)]))
+    assert (drop["rule"], drop["value"]) == ("not_finite", next(iter(changes)))
+
+
+def test_values_at_the_limits_are_kept():
+    at_limit = site(vzz_1e21_v_m2=30.0, moment_mub=4.5, bhf_t=-60.0)
+    kept, _ = sort_out([record(sites=[at_limit])], CALIBRATION, LIMITS)
+    assert len(kept) == 1
+
+
+def test_field_gradient_at_cubic_site():
+    assert only_drop(record(c_over_a=1.0))["rule"] == "efg_at_cubic_site"
+    kept, _ = sort_out([record(c_over_a=1.2)], CALIBRATION, LIMITS)
+    assert len(kept) == 1
+    # A magnetic order with less symmetry than the crystal may have one.
+    kept, _ = sort_out([record(c_over_a=1.0, chosen_start="alternating")], CALIBRATION, LIMITS)
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "positions", "expected"),
+    [
+        # m-3m: no component; 4/mmm: one (axial); mmm: two (Vzz, η); -1: all five.
+        ([[2.8, 0, 0], [0, 2.8, 0], [0, 0, 2.8]], [[0, 0, 0], [0.5, 0.5, 0.5]], 0),
+        ([[2.8, 0, 0], [0, 2.8, 0], [0, 0, 3.3]], [[0, 0, 0], [0.5, 0.5, 0.5]], 1),
+        ([[2.8, 0, 0], [0, 3.0, 0], [0, 0, 3.3]], [[0, 0, 0], [0.5, 0.5, 0.5]], 2),
+        ([[2.8, 0, 0], [0.3, 3.0, 0], [0.2, 0.4, 3.3]], [[0, 0, 0], [0.5, 0.5, 0.5]], 5),
+    ],
+)
+def test_number_of_efg_components_that_symmetry_allows(cell, positions, expected):
+    crystal = {"cell_ang": cell, "scaled_positions": positions, "symbols": ["Fe", "Co"]}
+    assert allowed_efg_parameters(crystal, 0) == expected
+
+
+def test_crystal_without_symmetry_forbids_nothing():
+    """Atoms on top of one another are refused by spglib."""
+    collapsed = {"cell_ang": np.eye(3) * 3, "scaled_positions": [[0, 0, 0]] * 2}
+    assert allowed_efg_parameters(collapsed | {"symbols": ["Fe", "Fe"]}, 0) == 5
+
+
+def test_field_without_any_moment():
+    nonmagnetic = site(moment_mub=0.01, bhf_t=-5.0)
+    assert only_drop(record(total_moment_mub=0.0, sites=[nonmagnetic]))["rule"] == (
+        "bhf_without_moment"
+    )
+    # Beside a magnetic neighbour a transferred field is real.
+    kept, _ = sort_out([record(total_moment_mub=1.6, sites=[nonmagnetic])], CALIBRATION, LIMITS)
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("status", ["not_converged", "failed", "rejected"])
+def test_unconverged_records_lose_all_their_sites(status):
+    broken = record(status=status, reason="why", sites=[])
+    broken |= {"symbols": ["Fe", "Fe", "Fe"], "site_labels": ["Fe1", "Fe2", "Fe2"]}
+    kept, dropped = sort_out([broken], CALIBRATION, LIMITS)
+    assert kept == []
+    assert [d["site"] for d in dropped] == ["Fe1", "Fe2"]
+    assert {d["value"] for d in dropped} == {f"{status}: why"}
+
+
+def test_rejected_record_without_structure_counts_once():
+    bare = {"structure_id": "x", "status": "rejected", "reason": "no_fe", "sites": []}
+    drop = only_drop(bare)
+    assert (drop["site"], drop["rule"]) == ("", "not_converged")
+
+
+def test_other_settings_are_dropped_by_name():
+    drop = only_drop(record(settings_hash="zzz"))
+    assert (drop["rule"], drop["value"]) == ("other_settings", "zzz")
+
+
+def test_fe_atom_without_site_in_a_converged_record():
+    torn = record(symbols=["Fe", "Fe"], site_labels=["Fe1", "Fe2"])
+    kept, dropped = sort_out([torn], CALIBRATION, LIMITS)
+    assert len(kept) == 1
+    assert (dropped[0]["site"], dropped[0]["rule"]) == ("Fe2", "not_in_record")
+
+
+def test_sites_split_by_their_moments_count_one_by_one():
+    split = record(symbols=["Fe", "Fe"], site_labels=["Fe1", "Fe1"])
+    split["sites"] = [
+        site(site="Fe1a", atom_indices=[0]),
+        site(site="Fe1b", atom_indices=[1], moment_mub=9.0),
+    ]
+    kept, dropped = sort_out([split], CALIBRATION, LIMITS)
+    assert [row[Site.SITE] for row in kept] == ["Fe1a"]
+    assert [d["site"] for d in dropped] == ["Fe1b"]
+
+
+def test_sites_of_other_elements_are_no_rows():
+    kept, dropped = sort_out(
+        [record(sites=[site(), {"site": "Co1", "element": "Co", "atom_indices": [1]}])],
+        CALIBRATION,
+        LIMITS,
+    )
+    assert (len(kept), len(dropped)) == (1, 0)
+
+
+def test_site_named_twice_is_an_error():
+    with pytest.raises(ValueError, match="FeCo-1 has a site twice"):
+        sort_out([record(sites=[site(), site(atom_indices=[0])])], CALIBRATION, LIMITS)
+
+
+def test_structure_in_two_records_is_an_error():
+    with pytest.raises(ValueError, match="two records of structure FeCo-1"):
+        sort_out([record(), record()], CALIBRATION, LIMITS)
+
+
+def flipped(original: dict) -> dict:
+    """The same record with all spins turned."""
+    turned = copy.deepcopy(original)
+    turned["total_moment_mub"] *= -1
+    for entry in turned["sites"]:
+        for key in ("moment_mub", "bhf_contact_t", "bhf_dipolar_t", "bhf_t"):
+            entry[key] *= -1
+        entry["bhf_dipolar_orbit_t"] = (-np.array(entry["bhf_dipolar_orbit_t"])).tolist()
+    return turned
+
+
+@pytest.mark.parametrize("total", [3.6, 0.0])
+def test_turning_all_spins_changes_no_row(total):
+    original = record(total_moment_mub=total)
+    (row,), _ = sort_out([original], CALIBRATION, LIMITS)
+    (other,), _ = sort_out([flipped(original)], CALIBRATION, LIMITS)
+    assert row == other
+    assert row[Site.MOMENT] == 2.0
+
+
+def test_antiparallel_site_keeps_its_sign():
+    ferrimagnet = record(total_moment_mub=1.0, sites=[site(moment_mub=-2.0, bhf_t=30.0)])
+    assert spin_sign(ferrimagnet) == 1.0
+    (row,), _ = sort_out([ferrimagnet], CALIBRATION, LIMITS)
+    assert (row[Site.MOMENT], row[Site.BHF]) == (-2.0, 30.0)
+
+
+def many(n=60) -> list[dict]:
+    """Records with smoothly spread shifts and fields proportional to the moment."""
+    return [
+        record(
+            f"s{i:02d}",
+            sites=[
+                site(
+                    contact_density_e_per_bohr3=15000.0 - 0.02 * i,
+                    moment_mub=1.0 + 0.02 * i,
+                    bhf_t=-12.0 * (1.0 + 0.02 * i) + 0.3 * np.sin(i),
+                )
+            ],
+        )
+        for i in range(n)
+    ]
+
+
+def test_outliers_are_dropped_and_the_rest_kept():
+    records = many()
+    assert len(sort_out(records, CALIBRATION, LIMITS)[0]) == 60
+    records[7]["sites"][0]["contact_density_e_per_bohr3"] = 14993.0
+    records[8]["sites"][0]["bhf_t"] = 25.0
+    kept, dropped = sort_out(records, CALIBRATION, LIMITS)
+    assert len(kept) == 58
+    assert {(d["structure_id"], d["rule"]) for d in dropped} == {
+        ("s07", "outlier_isomer_shift"),
+        ("s08", "outlier_bhf_per_moment"),
+    }
+
+
+def test_few_rows_have_no_outliers():
+    records = many(12)
+    records[7]["sites"][0]["contact_density_e_per_bohr3"] = 14993.0
+    assert len(sort_out(records, CALIBRATION, LIMITS)[0]) == 12
+
+
+def test_robust_score_by_hand():
+    # Median 3, absolute deviations 2, 1, 0, 1, 97: median deviation 1.
+    assert robust_score(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).tolist() == [2, 1, 0, 1, 97]
+    assert robust_score(np.array([5.0, 5.0, 5.0, 9.0])).tolist() == [0, 0, 0, 0]
+
+
+def write_case(folder, records) -> dict:
+    """Files of a run; keywords for ``clean_sites``."""
+    paths = []
+    for i, content in enumerate(records):
+        paths.append(folder / f"r{i}.json")
+        paths[-1].write_text(json.dumps(content))
+    (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
+    return {
+        "record_paths": paths,
+        "calibration_json": folder / "calibration.json",
+        "rules": LIMITS,
+        "sites_parquet": folder / "sites.parquet",
+        "dropped_csv": folder / "dropped.csv",
+    }
+
+
+def test_files_do_not_depend_on_the_order_of_records(tmp_path):
+    case = write_case(tmp_path, [*many(3), record("bad", status="failed", sites=[])])
+    clean_sites(**case)
+    names = ("sites.parquet", "sites.csv", "dropped.csv")
+    first = [(tmp_path / name).read_bytes() for name in names]
+    clean_sites(**case | {"record_paths": case["record_paths"][::-1]})
+    assert [(tmp_path / name).read_bytes() for name in names] == first
+    table = pd.read_parquet(tmp_path / "sites.parquet")
+    assert list(table.columns) == list(Site)
+    assert np.stack(table[Site.EFG_ORBIT].iloc[0]).shape == (1, 6)
+    assert Site.EFG_ORBIT not in pd.read_csv(tmp_path / "sites.csv")
+    assert list(pd.read_csv(tmp_path / "dropped.csv")["structure_id"]) == ["bad"]
+
+
+def test_nothing_left_names_the_settings(tmp_path):
+    case = write_case(tmp_path, [record(settings_hash="zzz")])
+    with pytest.raises(ValueError, match=r"other_settings.*holds for settings abc"):
+        clean_sites(**case)
+    assert list(pd.read_csv(tmp_path / "dropped.csv")["value"]) == ["zzz"]
+    assert not (tmp_path / "sites.parquet").exists()
