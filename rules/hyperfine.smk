@@ -40,6 +40,7 @@ rule summarize_hyperfine:
     input:
         records=records,
     output:
+        "<results>/report/timings.svg",
         table=report(
             "<results>/hyperfine/summary.csv",
             caption="../report/summary.rst",

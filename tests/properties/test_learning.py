@@ -9,11 +9,13 @@ from ase.build import make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dft2spectra.learning.baselines import fit_linear
-from dft2spectra.learning.committee import hidden_rows, predict_committee, train_committee
+from dft2spectra.columns import Site
+from dft2spectra.learning.boosting import out_of_fold
+from dft2spectra.learning.committee import hidden_rows, train_committee
 from dft2spectra.learning.metrics import intervals, scores
-from dft2spectra.learning.soap import CHANNELS, site_features
+from dft2spectra.learning.soap import CHANNELS, Features, site_features
 from dft2spectra.learning.splits import grouped_folds, site_groups
+from dft2spectra.learning.training_data import TrainingData
 
 SOAP = {
     "cutoff_ang": 4.5,
@@ -155,25 +157,24 @@ def synthetic(n_groups=20, rows=6, seed=0) -> tuple[np.ndarray, np.ndarray, np.n
     return values, np.repeat(random.normal(size=n_groups), rows), groups
 
 
-def out_of_fold(values, target, groups):
-    """Committee and ridge predictions of rows whose fold was left out."""
-    folds = grouped_folds(groups, LEARNING["folds"], LEARNING["seed"])
-    committee, linear = np.empty(len(target)), np.empty(len(target))
-    for fold in set(folds):
-        train, test = folds != fold, folds == fold
-        booster = train_committee(values[train], target[train], groups[train], LEARNING)
-        committee[test] = predict_committee(booster, values[test])[0]
-        ridge = fit_linear(values[train], target[train], groups[train], LEARNING)
-        linear[test] = ridge.predict(values[test])
-    return folds, committee, linear
+def predict(values, target, groups):
+    """Fold and out-of-fold predictions of committee and ridge, as ``evaluate_model`` makes them."""
+    names = np.array([f"density {i}" for i in range(values.shape[1])])
+    rows = np.array([str(i) for i in range(len(target))])
+    features = Features(values.astype(np.float32), rows, rows, names, {}, {})
+    sites = pd.DataFrame({Site.STRUCTURE_ID: rows, Site.PARENT: groups})
+    every = np.ones(len(target), dtype=bool)
+    data = TrainingData(features, sites, Site.MOMENT, target, groups, every)
+    predictions, _ = out_of_fold(data, LEARNING)
+    return [predictions[name].to_numpy() for name in ("fold", "xgboost", "linear")]
 
 
 def test_memory_of_relatives_does_not_count():
     """A target that only depends on the group can be remembered but not predicted."""
     values, target, groups = synthetic()
-    _, committee, linear = out_of_fold(values, target, groups)
+    _, committee, linear = predict(values, target, groups)
     rows = np.array([str(i) for i in range(len(target))])
-    _, remembered, _ = out_of_fold(values, target, rows)
+    _, remembered, _ = predict(values, target, rows)
     assert scores(target, remembered)["r2"] > 0.7
     assert scores(target, committee)["r2"] < 0.2
     assert scores(target, linear)["r2"] < 0.2
@@ -183,9 +184,9 @@ def test_shuffled_target_has_no_score():
     values, _, groups = synthetic(n_groups=120, rows=2)
     target = 2.0 * values[:, 0] - values[:, 1]
     shuffled = np.random.default_rng(5).permutation(target)
-    for prediction in out_of_fold(values, shuffled, groups)[1:]:
+    for prediction in predict(values, shuffled, groups)[1:]:
         assert -0.25 < scores(shuffled, prediction)["r2"] < 0.1
-    _, committee, linear = out_of_fold(values, target, groups)
+    _, committee, linear = predict(values, target, groups)
     assert scores(target, committee)["r2"] > 0.5
     assert scores(target, linear)["r2"] > 0.95
 
@@ -193,10 +194,10 @@ def test_shuffled_target_has_no_score():
 def test_targets_of_the_test_fold_change_nothing_there():
     """Neither the rounds, nor the penalty, nor anything else may look at what is tested."""
     values, target, groups = synthetic()
-    folds, *honest = out_of_fold(values, target, groups)
+    folds, *honest = predict(values, target, groups)
     spoiled = target.copy()
     spoiled[folds == 0] = 1e3 * np.random.default_rng(1).normal(size=(folds == 0).sum())
-    _, *other = out_of_fold(values, spoiled, groups)
+    _, *other = predict(values, spoiled, groups)
     for before, after in zip(honest, other, strict=True):
         assert (before[folds == 0] == after[folds == 0]).all()
         assert not (before[folds == 1] == after[folds == 1]).all()

@@ -403,6 +403,40 @@ def test_one_structure_type_trains_without_early_stopping():
     assert fit_linear(values, target, groups, LEARNING).predict(values).shape == (12,)
 
 
+def test_feature_that_is_zero_to_rounding_in_training_does_not_explode():
+    """As l = 1 components do at cubic sites, and then at a site without inversion."""
+    random = np.random.default_rng(0)
+    values = np.column_stack([random.normal(size=(60, 2)), 1e-18 * random.normal(size=60)])
+    target, groups = values[:, 0], np.repeat([f"g{i}" for i in range(12)], 5)
+    linear = fit_linear(values, target, groups, LEARNING)
+    assert linear.predict([[0.5, 0.0, 1.0]]) == pytest.approx(0.5, abs=0.05)
+    # Tiny but real variation: bounded, not ignored.
+    values[:, 2] *= 1e15
+    linear = fit_linear(values, target, groups, LEARNING)
+    assert abs(linear.predict([[0.5, 0.0, 1.0]])[0] - 0.5) < 1.0
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_as_few_sites_as_a_split_can_have(campaign, rows):
+    """One site for each structure type."""
+    data = campaign.data("moment")
+    picked = np.unique(data.groups, return_index=True)[1][:rows]
+    few = data._replace(
+        features=data.features._replace(
+            values=data.features.values[picked],
+            structure_id=data.features.structure_id[picked],
+            site=data.features.site[picked],
+        ),
+        sites=data.sites.iloc[picked].reset_index(drop=True),
+        target=data.target[picked],
+        groups=data.groups[picked],
+        trainable=data.trainable[picked],
+    )
+    predictions, folds = out_of_fold(few, LEARNING)
+    assert np.isfinite(predictions.to_numpy()).all()
+    assert len(folds) == rows
+
+
 def test_early_stopping_chooses_fewer_rounds_on_noise():
     random = np.random.default_rng(0)
     values, groups = random.normal(size=(120, 6)), np.repeat([f"g{i}" for i in range(20)], 6)

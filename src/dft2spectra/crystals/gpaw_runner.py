@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.geometry.minkowski_reduction import minkowski_reduce
 from gpaw import GPAW, PW, ConvergenceError, setup_paths
 from gpaw.mpi import world
 
@@ -42,9 +43,14 @@ def to_atoms(structure: dict[str, Any]) -> Atoms:
         raise ValueError("cell, positions or moments are not finite")
     if abs(np.linalg.det(cell)) < 1.0:
         raise ValueError(f"cell of {abs(np.linalg.det(cell)):.3g} Å³ holds no crystal")
-    return Atoms(
+    atoms = Atoms(
         structure["symbols"], cell=cell, scaled_positions=positions, pbc=True, magmoms=moments
     )
+    # Short vectors in the same axes: primitive cells of body-centred crystals are needles, where
+    # k-meshes of equal density are uneven and GPAW warns of wrong results.
+    atoms.set_cell(minkowski_reduce(atoms.cell)[0])
+    atoms.wrap()
+    return atoms
 
 
 def start_moments(name: str, structure: dict[str, Any]) -> np.ndarray | None:

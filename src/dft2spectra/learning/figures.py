@@ -24,17 +24,18 @@ UNITS = {Site.MOMENT: "µB", Site.ISOMER_SHIFT: "mm/s", Site.VZZ: "10²¹ V/m²"
 
 DOT, BASELINE, OUTSIDE = "#1f5a94", "#b06a1f", "#9a9a9a"
 BARS_SHOWN = 20
+# More error bars than this hide one another.
+BARS_LEGIBLE = 200
 STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "svg.hashsalt": "dft2spectra"}
 
 
-def save_figure(figure: Figure, path: str | Path, svg: bool = False) -> None:
-    """Write the PNG, and with ``svg`` the same as SVG beside it; equal data give equal bytes."""
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write the PNG and, beside it, the same as SVG; equal data give equal bytes."""
     with mpl.rc_context(STYLE):
         with whole_file(path) as temporary:
             figure.savefig(temporary, dpi=160)
-        if svg:
-            with whole_file(Path(path).with_suffix(".svg")) as temporary:
-                figure.savefig(temporary, metadata={"Date": None})
+        with whole_file(Path(path).with_suffix(".svg")) as temporary:
+            figure.savefig(temporary, metadata={"Date": None})
 
 
 def plot_parity(
@@ -45,13 +46,14 @@ def plot_parity(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 4.5), layout="constrained")
         axes = figure.subplots(1, 2)
+        bars = len(truth) <= BARS_LEGIBLE
         shown = np.concatenate([truth, predictions["xgboost"]])
         margin = 0.06 * (np.ptp(shown) or 1.0)
         limits = (shown.min() - margin, shown.max() + margin)
         for axis, name, colour in zip(axes, ("xgboost", "linear"), (DOT, BASELINE), strict=True):
             values = predictions[name].to_numpy()
             axis.plot(limits, limits, color="black", linewidth=0.8, zorder=1)
-            if name == "xgboost" and len(truth) <= 200:
+            if name == "xgboost" and bars:
                 axis.errorbar(
                     truth, values, predictions["spread"], fmt="none", ecolor=colour, alpha=0.4
                 )
@@ -69,12 +71,11 @@ def plot_parity(
                 note += f"\n{int((~inside).sum())} beyond the frame"
             axis.text(0.03, 0.97, note, transform=axis.transAxes, va="top", fontsize=8)
         figure.suptitle(_wrapped(metrics["verdict"], 110), fontsize=8.5)
-        figure.supxlabel(
-            "each site predicted without its structure type; vertical bars: committee spread; "
-            "in brackets: 95 % interval",
-            fontsize=7.5,
-        )
-        save_figure(figure, path, svg=True)
+        caption = "each site predicted without its structure type; in brackets: 95 % interval"
+        if bars:
+            caption += "; vertical bars: committee spread"
+        figure.supxlabel(caption, fontsize=7.5)
+        save_figure(figure, path)
 
 
 def _score_text(model: dict[str, Any], unit: str) -> str:
@@ -83,7 +84,7 @@ def _score_text(model: dict[str, Any], unit: str) -> str:
     r2 = "R² undefined" if model["r2"] is None else f"R² {model['r2']:.2f}"
     if low is not None:
         r2 += f" ({low:.2f} to {high:.2f})"
-    return f"{r2}\nMAE {model['mae']:.2g} ({mae_low:.2g} to {mae_high:.2g}) {unit}"
+    return f"{r2}\nMAE {model['mae']:.3g} ({mae_low:.3g} to {mae_high:.3g}) {unit}"
 
 
 def plot_importance(

@@ -69,6 +69,11 @@ ALLEN_ELECTRONEGATIVITY = {"He": 4.16, "Ne": 4.79, "Ar": 3.24}
 SPIN_MOMENT_MUB = {"Cr": 1.0, "Mn": 2.5, "Fe": 2.5, "Co": 1.6, "Ni": 0.7}
 
 
+# Power spectrum relative to its largest component below which it is rounding. Components that
+# symmetry forbids must be zero: a tree can split, and a scaler blow up, 1e-20.
+ROUNDING = 1e-9
+
+
 class Features(NamedTuple):
     """Fingerprints of a set of sites: content of ``features/soap.npz``."""
 
@@ -193,7 +198,7 @@ def composition_features(atoms: Atoms) -> np.ndarray:
         np.array([species_weights(channel)[symbol] for symbol in symbols])
         for channel in CHANNELS[1:]
     )
-    return np.array(
+    values = np.array(
         [
             atoms.get_volume() / len(atoms),
             symbols.count("Fe") / len(symbols),
@@ -205,6 +210,7 @@ def composition_features(atoms: Atoms) -> np.ndarray:
             valence.std(),
         ]
     )
+    return np.round(values, 9)
 
 
 def site_features(atoms: Atoms, centers: Sequence[int], settings: dict[str, Any]) -> np.ndarray:
@@ -221,6 +227,8 @@ def site_features(atoms: Atoms, centers: Sequence[int], settings: dict[str, Any]
         _descriptor(channel, *shape).create(atoms, centers=list(centers))
         for channel in settings["species_weighting"]
     ]
+    for spectrum in spectra:
+        spectrum[np.abs(spectrum) < ROUNDING * np.abs(spectrum).max()] = 0.0
     whole = np.tile(composition_features(atoms), (len(centers), 1))
     return np.hstack([*spectra, whole])
 

@@ -1,0 +1,85 @@
+"""Stands in for ``python -m dft2spectra.crystals``: records of the right form, without any DFT.
+
+Numbers follow from the composition alone. ``STUB_SECONDS`` makes it take time.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+from dft2spectra.records import content_hash, read_json, write_json
+
+KEPT = ("structure_id", "formula", "spacegroup", "prototype", "parent")
+CRYSTAL = ("cell_ang", "symbols", "scaled_positions", "site_labels")
+EFG = [f"efg_{component}_1e21_v_m2" for component in ("xx", "yy", "zz", "xy", "xz", "yz")]
+
+
+def site_row(label: str, atoms: list[int], iron: float) -> dict:
+    """Parameters of a site in a crystal with this share of iron."""
+    moment = round(2.2 * iron + 0.01 * len(atoms), 3)
+    return {
+        "site": label,
+        "element": "Fe",
+        "atom_indices": atoms,
+        "multiplicity": len(atoms),
+        "moment_mub": moment,
+        "contact_density_e_per_bohr3": 12626.0 - 2.0 * (1.0 - iron),
+        **dict.fromkeys(EFG, 0.0),
+        "efg_orbit_1e21_v_m2": [[0.0] * 6 for _ in atoms],
+        "vzz_1e21_v_m2": 0.0,
+        "eta": 0.0,
+        "bhf_contact_t": -13.0 * moment,
+        "bhf_dipolar_t": 0.0,
+        "bhf_dipolar_orbit_t": [[0.0] * 6 for _ in atoms],
+        "bhf_t": -13.0 * moment,
+    }
+
+
+def main() -> None:
+    """Write the record of one structure."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--structure", type=Path, required=True)
+    parser.add_argument("--settings", type=json.loads, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    arguments = parser.parse_args()
+    structure, settings = read_json(arguments.structure), arguments.settings
+    time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
+    iron = structure["symbols"].count("Fe") / len(structure["symbols"])
+    sites: dict[str, list[int]] = {}
+    for number, (symbol, label) in enumerate(
+        zip(structure["symbols"], structure["site_labels"], strict=True)
+    ):
+        if symbol == "Fe":
+            sites.setdefault(label, []).append(number)
+    attempt = {"rung": 0, "changes": {}, "converged": True, "error": None}
+    attempt |= {"iterations": 10, "wall_time_s": 1.0}
+    record = {
+        "record_version": 1,
+        **{key: structure[key] for key in KEPT},
+        "structure_hash": structure["content_hash"],
+        "status": "converged",
+        "reason": None,
+        "settings": settings,
+        "settings_hash": content_hash(settings),
+        **{key: structure[key] for key in CRYSTAL},
+        "energy_ev": -8.0 * len(structure["symbols"]),
+        "total_moment_mub": 2.0 * iron,
+        "chosen_start": "ferromagnetic",
+        "starts": [{"name": "ferromagnetic", "status": "converged", "attempts": [attempt]}],
+        "sites": [site_row(label, atoms, iron) for label, atoms in sites.items()],
+        "n_atoms": len(structure["symbols"]),
+        "n_kpoints": 10,
+        "n_electrons": 8.0,
+        "wall_time_s": 1.0,
+        "versions": {},
+        "datasets": {},
+    }
+    write_json(arguments.output, record)
+    arguments.log.write_text("stub\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
