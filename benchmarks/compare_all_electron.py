@@ -60,6 +60,17 @@ def kpoint_density(compound: dict) -> float:
     return float((compound["kpoints"][0] - 0.5) / (2.0 * np.pi * reciprocal[0]))
 
 
+def record_of(compound: dict, folder: Path) -> dict:
+    """Record of a compound at its reference's k-mesh, computed unless it is there already."""
+    structure = structure_file(compound, folder)
+    output = structure.with_name(structure.name.replace("structure", "record"))
+    settings = {**SETTINGS, "kpoint_density_ang": kpoint_density(compound)}
+    old = read_json(output) if output.exists() else {}
+    if old.get("settings_hash") != content_hash(settings):
+        compute_hyperfine(structure, settings, output, output.with_suffix(".log"))
+    return read_json(output)
+
+
 def compare(compounds: list[dict], records: list[dict]) -> pd.DataFrame:
     """One row per site: GPAW, reference, difference; the first compound is the density's zero."""
     zero = records[0]["sites"][0]["contact_density_e_per_bohr3"]
@@ -126,16 +137,7 @@ def plot(table: pd.DataFrame, path: Path) -> None:
 def main(folder: Path) -> None:
     """Run what is missing, write table and figure, print the verdicts."""
     compounds = read_json("data/reference/elk.json")["compounds"]
-    records = []
-    for compound in compounds:
-        structure = structure_file(compound, folder)
-        output = structure.with_name(structure.name.replace("structure", "record"))
-        settings = {**SETTINGS, "kpoint_density_ang": kpoint_density(compound)}
-        old = read_json(output) if output.exists() else {}
-        if old.get("settings_hash") != content_hash(settings):
-            compute_hyperfine(structure, settings, output, output.with_suffix(".log"))
-        records.append(read_json(output))
-    table = compare(compounds, records)
+    table = compare(compounds, [record_of(compound, folder) for compound in compounds])
     write_csv("docs/all-electron.csv", table.round(4))
     plot(table, Path("docs/all-electron.png"))
     print(table.round(3).to_string())

@@ -91,15 +91,21 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
 
 
-def _with_defaults(config: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """``config`` with the defaults of the keys that it leaves out, in the order of the schema."""
-    filled = {}
-    for key, child in node.get("properties", {}).items():
-        if key in config or "default" in child:
-            value = config.get(key, deepcopy(child.get("default")))
-            is_section = isinstance(value, dict)
-            filled[key] = _with_defaults(value, _resolved(child)) if is_section else value
-    return filled
+def _with_defaults(value: Any, node: dict[str, Any]) -> Any:
+    """``value`` with the defaults of the keys that it leaves out, keys in the order of the schema.
+
+    The order is fixed because Snakemake compares parameters as they print.
+    """
+    node = _resolved(node)
+    if isinstance(value, list):
+        return [_with_defaults(item, node.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _with_defaults(value.get(key, deepcopy(child.get("default"))), child)
+        for key, child in node["properties"].items()
+        if key in value or "default" in child
+    }
 
 
 # --- what is wrong: pairs of a key and a sentence ------------------------------------------------

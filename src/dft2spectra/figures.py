@@ -1,38 +1,35 @@
-"""One look for all figures: the same file, byte for byte, from the same numbers."""
+"""One look and one way of saving for all figures: equal numbers give equal files."""
 
 from pathlib import Path
+from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from dft2spectra.records import whole_file
 
-STYLE = {
-    "svg.hashsalt": "dft2spectra",
-    "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 9,
+STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.linewidth": 0.8,
     "legend.frameon": False,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "dft2spectra",
 }
 
 
-def new_figure(width: float = 5.0, height: float = 4.0, **subplots):
-    """Figure and axes (inches) in the project's style."""
-    with plt.rc_context(STYLE):
-        return plt.subplots(figsize=(width, height), **subplots)
+def new_figure(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
+    """Figure (inches) in the project's style and its axes, one or an array of them."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(**subplots)
 
 
-def save_figure(figure: Figure, path: str | Path, svg_twin: bool = True) -> None:
-    """Write a PNG and, beside it, an SVG without a date; closes the figure."""
-    path = Path(path)
-    with plt.rc_context(STYLE):
-        for suffix in (".png", ".svg") if svg_twin else (".png",):
-            metadata = {"Date": None} if suffix == ".svg" else {"Software": None}
-            with whole_file(path.with_suffix(suffix)) as temporary:
-                figure.savefig(temporary, metadata=metadata)
-    plt.close(figure)
+def save_figure(figure: Figure, png: str | Path) -> None:
+    """Write the PNG and, beside it, the same as SVG."""
+    with mpl.rc_context(STYLE):
+        for path in (Path(png), Path(png).with_suffix(".svg")):
+            # The date would make equal figures differ.
+            metadata = {"Date": None} if path.suffix == ".svg" else {}
+            with whole_file(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)

@@ -13,7 +13,8 @@ from dft2spectra.columns import Site
 from dft2spectra.learning.boosting import out_of_fold
 from dft2spectra.learning.committee import hidden_rows, train_committee
 from dft2spectra.learning.metrics import intervals, scores
-from dft2spectra.learning.soap import CHANNELS, Features, site_features
+from dft2spectra.learning.soap import Features, site_features
+from dft2spectra.learning.species import CHANNELS
 from dft2spectra.learning.splits import grouped_folds, site_groups
 from dft2spectra.learning.training_data import TrainingData
 

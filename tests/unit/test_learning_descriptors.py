@@ -8,17 +8,15 @@ import pytest
 
 from dft2spectra.learning.selection import farthest_points, select_representatives
 from dft2spectra.learning.soap import (
-    CHANNELS,
-    SPECIES,
     Features,
     distance_scale,
     feature_names,
     featurize,
     read_features,
     site_atom,
-    species_weights,
     structure_features,
 )
+from dft2spectra.learning.species import CHANNELS, SPECIES, species_weights
 
 SETTINGS = {
     "cutoff_ang": 4.0,

@@ -17,7 +17,8 @@ from dft2spectra.learning.committee import hidden_rows, predict_committee, train
 from dft2spectra.learning.metrics import intervals, scores, spread_calibration, verdict
 from dft2spectra.learning.screening import predict_candidates
 from dft2spectra.learning.selection import select_representatives
-from dft2spectra.learning.soap import featurize, species_weights
+from dft2spectra.learning.soap import featurize
+from dft2spectra.learning.species import species_weights
 from dft2spectra.learning.training_data import read_training_data
 
 SOAP = {

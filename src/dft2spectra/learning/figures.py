@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dft2spectra.columns import Site
-from dft2spectra.records import whole_file
+from dft2spectra.figures import STYLE, save_figure
 
 AXIS_LABELS = {
     Site.MOMENT: "moment (µB)",
@@ -26,16 +26,6 @@ DOT, BASELINE, OUTSIDE = "#1f5a94", "#b06a1f", "#9a9a9a"
 BARS_SHOWN = 20
 # More error bars than this hide one another.
 BARS_LEGIBLE = 200
-STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "svg.hashsalt": "dft2spectra"}
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write the PNG and, beside it, the same as SVG; equal data give equal bytes."""
-    with mpl.rc_context(STYLE):
-        with whole_file(path) as temporary:
-            figure.savefig(temporary, dpi=160)
-        with whole_file(Path(path).with_suffix(".svg")) as temporary:
-            figure.savefig(temporary, metadata={"Date": None})
 
 
 def plot_parity(
@@ -108,9 +98,11 @@ def plot_importance(
         right.tick_params(axis="y", labelsize=7)
         for axis in (left, right):
             axis.set_xlabel("share of the total gain")
+            axis.set_xlim(left=0.0)
             axis.spines[["top", "right"]].set_visible(False)
         if not len(order):
             right.text(0.5, 0.5, "no split was made", ha="center", transform=right.transAxes)
+            right.set_yticks([])
         label = AXIS_LABELS[Site(card["column"])].split(" (")[0]
         figure.suptitle(_wrapped(f"{label}: {card['verdict']}", 120), fontsize=8.5)
         save_figure(figure, path)

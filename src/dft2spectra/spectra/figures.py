@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,20 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from dft2spectra.records import whole_file
+from dft2spectra.figures import STYLE, save_figure
 from dft2spectra.spectra.components import Component
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A800")
-STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.linewidth": 0.8,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "legend.frameon": False,
-    "savefig.dpi": 200,
-    "svg.hashsalt": "dft2spectra",  # equal figures give equal files
-}
+SPECTRUM_STYLE = STYLE | {"xtick.direction": "in", "ytick.direction": "in"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ def draw_spectrum(
     its numbers are those of the CSV. Sticks have one row per curve; their length is the intensity
     divided by the strongest line of the row.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(SPECTRUM_STYLE):
         rows = 0.17 * len(curves)
         legend = 0.17 * (len(curves) + 1)
         figure = Figure(
@@ -98,12 +89,7 @@ def draw_spectrum(
         _draw_sticks(sticks, curves)
         _draw_absorption(main, velocity_mm_s, curves)
         figure.legend(*main.get_legend_handles_labels(), loc="outside lower left", fontsize=8.0)
-        for path, metadata in (
-            (Path(png), {}),
-            (Path(png).with_suffix(".svg"), {"Date": None}),
-        ):
-            with whole_file(path) as temporary:
-                figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+    save_figure(figure, png)
 
 
 def _colour(index: int) -> str:

@@ -1,0 +1,159 @@
+"""An edited value reruns exactly the rules that depend on it."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from campaign import CONFIGS, Campaign
+
+pytestmark = pytest.mark.xdist_group("finished")
+
+SPECTRA = {"plot_mossbauer": 1, "mix_mossbauer": 1}
+MODELS = {"evaluate_model": 2, "train_model": 2, "predict_candidates": 1}
+FEATURES = {"featurize_soap": 1, "select_representatives": 1, **MODELS}
+SITES = {"clean_sites": 1, **FEATURES, **SPECTRA}
+ALL_DFT = {"compute_hyperfine": 6, "summarize_hyperfine": 1, "calibrate": 1, **SITES}
+# The list of structures is written anew, and mixtures look up their phases in it.
+LISTING = {"screen_structures": 1, "mix_mossbauer": 1}
+NAMES = ["Fe", "FeAl", "FeCo", "FeNi", "FeTi", "Fe3Si"]
+
+
+def sources(names: list[str]) -> list[dict[str, Any]]:
+    """The bundled compounds with these names."""
+    return [{"kind": "files", "path": "data/structures", "names": names}]
+
+
+EDITS = {
+    "nothing": ({}, {}),
+    "gpaw.cutoff_ev": ({"gpaw": {"cutoff_ev": 420}}, ALL_DFT),
+    "gpaw.ladder": ({"gpaw": {"ladder": [{}, {"smearing_ev": 0.3}]}}, ALL_DFT),
+    "cleaning.outlier_mad": ({"cleaning": {"outlier_mad": 9}}, SITES),
+    "soap.cutoff_ang": ({"soap": {"cutoff_ang": 4.5}}, FEATURES),
+    "learning.representatives": (
+        {"learning": {"representatives": 5}},
+        {"select_representatives": 1, **MODELS},
+    ),
+    "learning.seed": ({"learning": {"seed": 1}}, MODELS),
+    "candidates.rank_by": ({"candidates": {"rank_by": "moment"}}, {"predict_candidates": 1}),
+    "candidates.max_atoms": (
+        {"candidates": {"max_atoms": 20}},
+        {"screen_candidates": 1, "predict_candidates": 1},
+    ),
+    "mossbauer.width_mm_s": ({"mossbauer": {"width_mm_s": 0.3}}, SPECTRA),
+    "mossbauer.mixtures": (
+        {
+            "mossbauer": {
+                "mixtures": [{"name": "alloy", "phases": [{"structure": "FeCo", "fraction": 1}]}]
+            }
+        },
+        {"mix_mossbauer": 1},
+    ),
+    "one more structure": (
+        {"structures": {"sources": sources([*NAMES, "FeRh"])}},
+        {
+            **{"screen_structures": 1, "write_crystal": 1, "compute_hyperfine": 1},
+            **{"summarize_hyperfine": 1, **SITES},
+        },
+    ),
+    "one structure less": (
+        {"structures": {"sources": sources([n for n in NAMES if n != "FeCo"])}},
+        {"screen_structures": 1, "summarize_hyperfine": 1, **SITES},
+    ),
+}
+
+
+def edited(campaign: Campaign, changes: dict[str, Any]) -> str:
+    """Path of the campaign's config with some values changed."""
+    config = yaml.safe_load((CONFIGS / campaign.config).read_text(encoding="utf-8"))
+    for section, values in changes.items():
+        config[section] = {**config.get(section, {}), **values}
+    path = campaign.folder / "edited.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edit_of_config(finished: Campaign, name: str) -> None:
+    changes, expected = EDITS[name]
+    if name == "mossbauer.mixtures":
+        changes["mossbauer"]["points"] = 201
+    assert finished.planned("--configfile", edited(finished, changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("crystals/efg.py", ALL_DFT),
+        ("crystals/calibration.py", {"calibrate": 1, **SITES}),
+        ("learning/cleaning.py", SITES),
+        ("learning/soap.py", FEATURES),
+        ("learning/boosting.py", MODELS),
+        ("spectra/mossbauer.py", SPECTRA),
+    ],
+)
+def test_method_version(finished: Campaign, module: str, expected: dict[str, int]) -> None:
+    assert finished.library
+    path = finished.library / "dft2spectra" / module
+    text = path.read_text(encoding="utf-8")
+    raised = re.sub(
+        r"^METHOD_VERSION = (\d+)$",
+        lambda found: f"METHOD_VERSION = {int(found[1]) + 1}",
+        text,
+        flags=re.MULTILINE,
+    )
+    try:
+        path.write_text(f"{text}\n# another comment changes nothing\n", encoding="utf-8")
+        assert finished.planned() == {}
+        path.write_text(raised, encoding="utf-8")
+        assert finished.planned() == expected
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "expected"),
+    [
+        (r"^", "# a comment\n", LISTING),
+        (
+            r"isomer_shift_mm_s: 0\.\d+",
+            "isomer_shift_mm_s: 0.33",
+            {"write_measured": 1, "calibrate": 1, **LISTING, **SITES},
+        ),
+        (
+            r"moment: 0\.8",
+            "moment: 1.1",
+            {
+                **{"write_crystal": 1, "write_measured": 1, "compute_hyperfine": 1},
+                **{"summarize_hyperfine": 1, "calibrate": 1, **LISTING, **SITES},
+            },
+        ),
+    ],
+    ids=["comment", "measured value", "starting moment"],
+)
+def test_edit_of_a_structure_file(
+    finished: Campaign, pattern: str, replacement: str, expected: dict[str, int]
+) -> None:
+    path = finished.folder / "data" / "structures" / "FeAl.yaml"
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(pattern, replacement, text, count=1)
+    assert changed != text
+    try:
+        path.write_text(changed, encoding="utf-8")
+        assert finished.planned() == expected
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def test_edit_runs_what_it_announces(copied: Campaign) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copied.folder.glob("results/**/*.*")}
+    copied.finish("--configfile", edited(copied, {"mossbauer": {"width_mm_s": 0.3, "points": 201}}))
+    after = {path: path.stat().st_mtime_ns for path in copied.folder.glob("results/**/*.*")}
+    assert before.keys() == after.keys()
+    touched = {path.relative_to(copied.folder).parts[2] for path in after if before[path] != after[path]}
+    assert touched == {"mossbauer", "logs", "benchmarks"}
+
+
+def test_changed_scripts_and_machine_settings_rerun_nothing(finished: Campaign) -> None:
+    launcher = ["compute_hyperfine:mpi=mpiexec", "compute_hyperfine:tasks=4"]
+    assert finished.planned("--set-resources", *launcher, "--set-threads", "train_model=2") == {}
