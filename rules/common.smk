@@ -10,16 +10,17 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from dft2spectra.config import ConfigError, complete_config
+from dft2spectra.config import ConfigError, complete_config, message
 from dft2spectra.structures.listing import list_files
 from dft2spectra.structures.sources import collect, fingerprint, read_structure
 
 # The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.
-CONFIG_FILES = [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
+CONFIG_FILES = [
+    os.path.relpath(path)
+    for path in [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
+]
 try:
-    config.update(
-        complete_config(config, [os.path.relpath(path) for path in CONFIG_FILES])
-    )
+    config.update(complete_config(config, CONFIG_FILES))
 except ConfigError as error:
     raise WorkflowError(str(error))
 
@@ -32,6 +33,11 @@ os.environ.update(
 SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
 LIMITS = {key: value for key, value in config["structures"].items() if key != "sources"}
 CANDIDATE_LIMITS = LIMITS | {"max_atoms": config["candidates"]["max_atoms"]}
+
+
+def refuse(key, sentence):
+    """Stop with the key, its value, the file that it stands in and what is allowed."""
+    raise WorkflowError(message(config, [(key, sentence)], CONFIG_FILES))
 
 
 def source_files(sources):
@@ -65,7 +71,23 @@ def campaign():
             f"No structure of structures.sources passes the screening, so there is nothing to "
             f"compute. {len(rejected)} rejected, the first:\n  {reasons}"
         )
+    check_mixtures(accepted)
     return {structure["structure_id"]: structure for structure in accepted}
+
+
+def check_mixtures(structures):
+    """Refuse a mixture with a phase that the campaign does not have, before anything is computed."""
+    keys = ("structure_id", "name", "formula")
+    known = {str(structure[key]) for structure in structures for key in keys}
+    names = sorted({str(s["name"] or s["structure_id"]) for s in structures})
+    for number, mixture in enumerate(config["mossbauer"]["mixtures"]):
+        for place, phase in enumerate(mixture["phases"]):
+            if phase["structure"] not in known:
+                refuse(
+                    ("mossbauer", "mixtures", number, "phases", place, "structure"),
+                    f"allowed: crystals of the campaign, {', '.join(names)}; in a config file of "
+                    "your own, `mixtures: []` leaves out those of config.yaml",
+                )
 
 
 @cache
@@ -90,9 +112,10 @@ def calibration_ids():
     }
     names = sorted(str(structure["name"]) for structure in chosen.values())
     if reference not in names:
-        raise WorkflowError(
-            f'calibration.reference = "{reference}": no crystal of calibration.sources that passes '
-            f"the screening has this name; allowed: {', '.join(names)}"
+        refuse(
+            ("calibration", "reference"),
+            "allowed: the name of a crystal of calibration.sources that passes the screening, "
+            f"{', '.join(names)}",
         )
     return sorted(chosen)
 
@@ -137,6 +160,12 @@ def method_versions(*modules):
 def growing(amount):
     """Resource function: the amount, more of it on every attempt."""
     return lambda wildcards, attempt: amount * attempt
+
+
+# Wrong names stop here; a job on a cluster node looks up only what it needs.
+if workflow.is_main_process:
+    campaign()
+    calibration_ids()
 
 
 wildcard_constraints:

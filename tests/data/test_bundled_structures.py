@@ -262,6 +262,7 @@ PUBLISHED_DISTANCES = [
     ("FeS-mackinawite", "Fe1", "S1", (2.256,)),
     ("FeS-mackinawite", "Fe1", "Fe1", (2.598,)),
     ("FeS-troilite", "Fe1", "Fe1", (2.92,)),
+    ("FeSe", "Fe1", "Se1", (2.395,)),
     ("BaFe2As2", "Fe1", "As1", (2.403,)),
     ("BaFe2As2", "Fe1", "Fe1", (2.802,)),
     ("SrFe2As2", "Fe1", "As1", (2.388,)),
@@ -305,16 +306,61 @@ def test_published_nearest_distances(stem, one, other, expected):
     np.testing.assert_allclose(shells[: len(expected)], expected, atol=0.012)
 
 
-def test_beta_iron_disilicide_has_eight_silicon_neighbours_at_each_iron():
-    """Distorted cubes of 8 Si at 2.33-2.44 Å around both Fe sites of beta-FeSi2."""
-    first, second, d = distances("FeSi2-beta", cutoff=2.6)
-    for site in ("Fe1", "Fe2"):
-        bonds = [
-            x for a, b, x in zip(first, second, d, strict=True) if a == site and b.startswith("Si")
-        ]
-        assert len(bonds) == 8 * build("FeSi2-beta").info["labels"].count(site)
-        assert min(bonds) > 2.33
-        assert max(bonds) < 2.44
+# Neighbours of one kind around a site, closer than the cutoff (Å): textbook coordination numbers of
+# the structure types, which a wrong positional parameter breaks.
+COORDINATION = [
+    ("FeP", "Fe1", "P", 2.45, 6),
+    ("FeP", "P1", "Fe", 2.45, 6),
+    ("FeAs", "Fe1", "As", 2.6, 6),
+    ("FeAs", "As1", "Fe", 2.6, 6),
+    ("FeB", "B1", "Fe", 2.3, 7),
+    ("FeB", "B1", "B", 1.9, 2),
+    ("FeP2", "Fe1", "P", 2.4, 6),
+    ("FeP2", "P1", "P", 2.4, 1),
+    ("FeAs2", "Fe1", "As", 2.5, 6),
+    ("FeAs2", "As1", "As", 2.6, 1),
+    ("FeSe2", "Fe1", "Se", 2.5, 6),
+    ("FeSe2", "Se1", "Se", 2.65, 1),
+    ("FeTe2", "Fe1", "Te", 2.7, 6),
+    ("FeTe2", "Te1", "Te", 3.0, 1),
+    ("FeGe-B20", "Fe1", "Ge", 2.7, 7),
+    ("FeSi2-alpha", "Fe1", "Si", 2.5, 8),
+    ("FeSi2-beta", "Fe1", "Si", 2.45, 8),
+    ("FeSi2-beta", "Fe2", "Si", 2.45, 8),
+    ("FeGa3", "Fe1", "Ga", 2.6, 8),
+    ("FeGe2", "Fe1", "Ge", 2.6, 8),
+    ("Fe5Si3", "Fe1", "Si", 2.5, 6),
+    ("Fe5Si3", "Fe2", "Si", 2.7, 5),
+    ("Fe2P", "Fe1", "P", 2.35, 4),
+    ("Fe2P", "Fe2", "P", 2.55, 5),
+    ("Fe3P", "P1", "Fe", 2.45, 9),
+    ("Fe2As", "Fe1", "As", 2.5, 4),
+    ("Fe2As", "Fe2", "As", 2.7, 5),
+    ("Fe3C", "C1", "Fe", 2.1, 6),
+    ("Fe2C", "C1", "Fe", 2.1, 6),
+    ("Fe3N", "N1", "Fe", 2.0, 6),
+    ("AlFe2B2", "Fe1", "B", 2.3, 6),
+    ("TiFe2", "Ti1", "Fe", 3.0, 12),
+    ("NbFe2", "Nb1", "Fe", 3.0, 12),
+    ("Fe3Sn", "Sn1", "Fe", 2.8, 12),
+    ("Fe3Sn2", "Sn1", "Fe", 3.0, 9),
+    ("Fe3Sn2", "Sn2", "Fe", 3.0, 6),
+    ("FeS-troilite", "Fe1", "S", 2.8, 6),
+    ("KFe2As2", "Fe1", "As", 2.5, 4),
+    ("LaFeAsO", "La1", "O", 2.5, 4),
+    ("LiFeAs", "Li1", "As", 2.9, 5),
+    ("FeCl2", "Fe1", "Cl", 2.6, 6),
+    ("FeF2", "Fe1", "F", 2.2, 6),
+    ("Fe3O4", "Fe1", "O", 2.0, 4),
+    ("Fe3O4", "Fe2", "O", 2.2, 6),
+]
+
+
+@pytest.mark.parametrize(("stem", "centre", "neighbour", "cutoff", "expected"), COORDINATION)
+def test_coordination_numbers(stem, centre, neighbour, cutoff, expected):
+    first, second, _ = distances(stem, cutoff)
+    around = [a for a, b in zip(first, second, strict=True) if a == centre and b[:-1] == neighbour]
+    assert len(around) == expected * build(stem).info["labels"].count(centre)
 
 
 # Volumes of the elements, Å3 per atom: metals and metalloids at room temperature (lattice constants

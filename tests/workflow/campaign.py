@@ -61,7 +61,7 @@ class Campaign:
 
 
 def job_counts(output: str) -> dict[str, int]:
-    """The job table of Snakemake's rich logger: rule → number of jobs; empty if nothing is to do."""
+    """The job table of Snakemake's rich logger: rule → jobs; empty if nothing is to do."""
     table = output.split("Job stats", 1)[1].split("total", 1)[0] if "Job stats" in output else ""
     rows = re.findall(r"^ ([a-z_ ]+?) +(\d+) *$", table, re.MULTILINE)
     return {rule.replace(" ", "_"): int(count) for rule, count in rows}

@@ -76,8 +76,6 @@ def edited(campaign: Campaign, changes: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", EDITS)
 def test_edit_of_config(finished: Campaign, name: str) -> None:
     changes, expected = EDITS[name]
-    if name == "mossbauer.mixtures":
-        changes["mossbauer"]["points"] = 201
     assert finished.planned("--configfile", edited(finished, changes)) == expected
 
 
@@ -147,13 +145,15 @@ def test_edit_of_a_structure_file(
 
 def test_edit_runs_what_it_announces(copied: Campaign) -> None:
     before = {path: path.stat().st_mtime_ns for path in copied.folder.glob("results/**/*.*")}
-    copied.finish("--configfile", edited(copied, {"mossbauer": {"width_mm_s": 0.3, "points": 201}}))
+    copied.finish("--configfile", edited(copied, {"mossbauer": {"width_mm_s": 0.3}}))
     after = {path: path.stat().st_mtime_ns for path in copied.folder.glob("results/**/*.*")}
     assert before.keys() == after.keys()
-    touched = {path.relative_to(copied.folder).parts[2] for path in after if before[path] != after[path]}
+    touched = {
+        path.relative_to(copied.folder).parts[2] for path in after if before[path] != after[path]
+    }
     assert touched == {"mossbauer", "logs", "benchmarks"}
 
 
-def test_changed_scripts_and_machine_settings_rerun_nothing(finished: Campaign) -> None:
+def test_machine_settings_rerun_nothing(finished: Campaign) -> None:
     launcher = ["compute_hyperfine:mpi=mpiexec", "compute_hyperfine:tasks=4"]
     assert finished.planned("--set-resources", *launcher, "--set-threads", "train_model=2") == {}

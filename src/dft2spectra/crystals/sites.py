@@ -93,7 +93,7 @@ def site_table(
     efg_state = state if efg_dft is None else paw_state(efg_dft)
     rows: list[dict[str, Any]] = []
     error = None
-    if state is not None:
+    if state is not None and efg_state is not None:
         try:
             rows = _rows(state, efg_state, structure["site_labels"], elements)
         except ArithmeticError as failure:

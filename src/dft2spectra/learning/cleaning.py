@@ -96,7 +96,7 @@ def site_row(record: Row, site: Row, calibration: Row) -> Row:
 
     def shift(density: float) -> float:
         difference = density - calibration["reference_density_e_per_bohr3"]
-        return calibration["offset_mm_s"] + calibration["alpha_mm_s_bohr3"] * difference
+        return calibration["alpha_mm_s_bohr3"] * difference
 
     row[Site.ISOMER_SHIFT] = derive(shift, Site.CONTACT_DENSITY)
     row[Site.QUADRUPOLE_SPLITTING] = derive(quadrupole_splitting_mm_s, Site.VZZ, Site.ETA)

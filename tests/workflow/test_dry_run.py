@@ -1,0 +1,74 @@
+"""A dry-run on a fresh clone shows the whole job table, for every config and every profile."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from campaign import CONFIGS, ROOT, Campaign
+from snakemake.utils import update_config
+
+from dft2spectra.config import complete_config
+from dft2spectra.structures.sources import collect
+
+PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
+DEMO = {
+    **{"screen_structures": 1, "write_crystal": 12, "compute_hyperfine": 12},
+    **{"summarize_hyperfine": 1, "write_measured": 8, "calibrate": 1, "clean_sites": 1},
+    **{"featurize_soap": 1, "select_representatives": 1, "evaluate_model": 4, "train_model": 4},
+    **{"screen_candidates": 1, "predict_candidates": 1, "plot_mossbauer": 1, "mix_mossbauer": 1},
+}
+TINY = DEMO | {"write_crystal": 4, "compute_hyperfine": 4, "write_measured": 4}
+STUB = DEMO | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 4}
+STUB |= {"evaluate_model": 2, "train_model": 2}
+EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("config", EXPECTED)
+def test_job_table(planning: Campaign, config: str, profile: str) -> None:
+    path = ROOT / config if config == "config.yaml" else CONFIGS / config
+    folder = str(ROOT / "profiles" / profile)
+    arguments = ["--configfile", str(path), "--workflow-profile", folder]
+    assert planning.planned(*arguments) == EXPECTED[config]
+    assert not (planning.folder / "results").exists()
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_campaign_in_config(
+    planning: Campaign, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(planning.folder)
+    merged = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    update_config(merged, yaml.safe_load(config.read_text(encoding="utf-8")))
+    settings = complete_config(merged)
+    sources = settings["structures"]["sources"] + settings["calibration"]["sources"]
+    accepted, _ = collect(sources, settings["structures"])
+    assert len(accepted) >= 40
+    jobs = planning.planned("--configfile", str(config))
+    assert jobs["compute_hyperfine"] == jobs["write_crystal"] == len(accepted)
+
+
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ("all_structures", {"screen_structures": 1, "write_crystal": 12}),
+        ("all_hyperfine", {"summarize_hyperfine": 1}),
+        ("all_sites", {"clean_sites": 1}),
+        ("all_models", {"predict_candidates": 1, "train_model": 4}),
+        ("all_mossbauer", {"plot_mossbauer": 1, "mix_mossbauer": 1}),
+    ],
+)
+def test_named_stops(planning: Campaign, target: str, last: dict[str, int]) -> None:
+    jobs = planning.planned(target, "--configfile", str(ROOT / "config.yaml"))
+    assert last.items() <= jobs.items()
+    if target == "all_structures":
+        assert jobs == last
+
+
+def test_no_structure_left(planning: Campaign) -> None:
+    config = planning.folder / "none.yaml"
+    config.write_text("structures: {max_volume_ang3_per_atom: 2}\n", encoding="utf-8")
+    done = planning.run("--dry-run", "--configfile", str(config))
+    assert done.returncode != 0
+    assert "No structure of structures.sources passes the screening" in done.stdout
+    assert "huge_cell" in done.stdout
