@@ -48,6 +48,8 @@ env: $(STAMP)
 	$(PYTHON) -m venv .venv
 	awk '/^[a-z]/ {wanted = /^(setuptools|wheel|numpy|pybind11)==/} wanted' envs/lock.txt > .venv/build.txt
 	$(PIP) --require-hashes -r .venv/build.txt
+	@# A GPAW that pip built earlier would not know of an MPI or libxc installed since.
+	@$(BIN)/python -m pip --disable-pip-version-check cache remove gpaw >/dev/null 2>&1 || true
 	GPAW_CONFIG=$(CURDIR)/envs/gpaw_siteconfig.py $(PIP) --no-build-isolation --require-hashes -r envs/lock.txt
 	$(PIP) --no-build-isolation -e .
 	@touch $@

@@ -30,7 +30,7 @@ rule compute_hyperfine:
         ),
     shell:
         'launcher="{resources.mpi}"; '
-        "${{launcher:+env OMP_NUM_THREADS=1 $launcher -n {resources.tasks}}}"
+        "${{launcher:+env OMP_NUM_THREADS=1 GPAW_MPI_BACKEND=cgpaw $launcher -n {resources.tasks}}}"
         " python -m dft2spectra.crystals --structure {input}"
         " --settings {params.settings:q} --output {output} --log {log} >> {log} 2>&1"
 

@@ -185,12 +185,16 @@ def _plot(points: pd.DataFrame, result: dict[str, Any], path: str | Path) -> Non
     axes.plot(line, alpha * line, color="0.4", lw=1)
     axes.plot(x, points.measured_isomer_shift_mm_s, "o", color="C0", label="measured")
     axes.plot(0, 0, "s", color="C3", label="α-Fe (reference)")
-    for _, point in points.iterrows():
+    # Neighbours along the line alternate between above right and below left.
+    for number, (_, point) in enumerate(
+        points.sort_values("measured_isomer_shift_mm_s").iterrows()
+    ):
         axes.annotate(
             f"{point.compound} {point.site}",
             (point.density_difference_e_per_bohr3, point.measured_isomer_shift_mm_s),
             textcoords="offset points",
-            xytext=(4, 4),
+            xytext=(5, 3) if number % 2 else (-5, -8),
+            ha="left" if number % 2 else "right",
             fontsize=6,
         )
     axes.set_xlabel("contact density relative to α-Fe (e/a₀³)")
