@@ -174,7 +174,9 @@ def _is_number(text: str) -> bool:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, [str(item) for item in known], n=1, cutoff=0.5)
+    names = [str(item) for item in known]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close += [item for item in names if name and name in item]
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

@@ -21,7 +21,6 @@ LIMITS = {
 CALIBRATION = {
     "alpha_mm_s_bohr3": -0.25,
     "reference_density_e_per_bohr3": 15000.0,
-    "offset_mm_s": 0.01,
     "settings_hash": "abc",
     "bhf_scale": 1.2,
 }
@@ -80,8 +79,8 @@ def only_drop(broken: dict) -> dict:
 def test_good_site_gets_derived_columns():
     (row,), dropped = sort_out([record()], CALIBRATION, LIMITS)
     assert dropped == []
-    # 0.01 − 0.25 · (14998 − 15000) by hand.
-    assert row[Site.ISOMER_SHIFT] == pytest.approx(0.51)
+    # −0.25 · (14998 − 15000) by hand.
+    assert row[Site.ISOMER_SHIFT] == pytest.approx(0.50)
     # 1e21 V/m² ↔ 0.1664 mm/s (½ e Q Vzz, Q = 0.16 b).
     assert row[Site.QUADRUPOLE_SPLITTING] == pytest.approx(0.1664, abs=2e-4)
     assert row[Site.BHF_SCALED] == pytest.approx(-36.0)
@@ -91,7 +90,7 @@ def test_good_site_gets_derived_columns():
 @pytest.mark.parametrize(
     ("changes", "rule", "value"),
     [
-        ({"contact_density_e_per_bohr3": 14990.0}, "isomer_shift_limit", 2.51),
+        ({"contact_density_e_per_bohr3": 14990.0}, "isomer_shift_limit", 2.5),
         ({"vzz_1e21_v_m2": -31.0}, "vzz_limit", -31.0),
         ({"bhf_t": 61.0}, "bhf_limit", 61.0),
         ({"moment_mub": -4.6}, "moment_limit", -4.6),

@@ -49,7 +49,6 @@ RULES = {
 CALIBRATION = {
     "alpha_mm_s_bohr3": -0.25,
     "reference_density_e_per_bohr3": 15000.0,
-    "offset_mm_s": 0.0,
     "settings_hash": "abc",
     "bhf_scale": 1.2,
 }

@@ -1,0 +1,68 @@
+"""One set of versions: the lock, what it was made from, the conda files and the package agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ENVS = ROOT / "envs"
+# The same program under the name of each registry.
+CONDA_TO_PYPI = {"matplotlib-base": "matplotlib", "py-xgboost-cpu": "xgboost-cpu"}
+NOT_LOCKED = {"python", "pip"}
+
+
+def locked() -> dict[str, str]:
+    """Version of every package in the lock."""
+    text = (ENVS / "lock.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", text, re.MULTILINE))
+
+
+def requirement_names(lines: list[str]) -> set[str]:
+    """Names of packages, without versions."""
+    return {re.split(r"[<>=~!\[; ]", line.strip())[0] for line in lines if line.strip()}
+
+
+def test_lock_has_hashes_and_no_addresses() -> None:
+    text = (ENVS / "lock.txt").read_text(encoding="utf-8")
+    assert len(locked()) > 80
+    for entry in re.split(r"\n(?=[a-z0-9])", text):
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+    for forbidden in ("://", "/", "--index", "--find-links", "--extra"):
+        assert forbidden not in text
+
+
+def test_lock_holds_all_requirements() -> None:
+    asked = requirement_names((ENVS / "requirements.in").read_text(encoding="utf-8").splitlines())
+    assert asked <= set(locked())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert requirement_names(project["dependencies"]) <= asked
+
+
+def test_what_gpaw_is_built_with_is_locked() -> None:
+    """The packages that the Makefile installs before the rest."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(r"\^\(([a-z0-9|]+)\)==/", makefile)
+    assert found
+    assert set(found[1].split("|")) == {"setuptools", "wheel", "numpy", "pybind11"}
+    assert set(found[1].split("|")) <= set(locked())
+
+
+@pytest.mark.parametrize("path", sorted(ENVS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_conda_pins_agree_with_the_lock(path: Path) -> None:
+    dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
+    pins = dict(re.split(r" *=+ *", line) for line in dependencies if "=" in line)
+    assert len(pins) >= 8
+    for name, version in pins.items():
+        if name not in NOT_LOCKED:
+            assert version == locked()[CONDA_TO_PYPI.get(name, name)], name
+
+
+def test_conda_files_are_those_of_the_rules() -> None:
+    used = set()
+    for rules in (ROOT / "rules").glob("*.smk"):
+        used |= set(re.findall(r'"\.\./envs/(\w+)\.yaml"', rules.read_text(encoding="utf-8")))
+    assert used == {path.stem for path in ENVS.glob("*.yaml")}
+    assert used == {path.name.split(".")[0] for path in ENVS.glob("*.post-deploy.sh")}

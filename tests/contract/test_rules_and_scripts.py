@@ -1,0 +1,123 @@
+"""Rules and scripts agree: what a script reads is declared, what is named is read, names match."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+LONGEST_SCRIPT = 15
+KINDS = ("input", "output", "params", "wildcards", "log")
+
+
+@pytest.fixture(scope="module")
+def rules() -> Iterator[dict[str, Any]]:
+    """All rules of the workflow as Snakemake parsed them, without the named stops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+            loaded = api.workflow(
+                resource_settings=ResourceSettings(cores=1), snakefile=ROOT / "Snakefile"
+            )
+            found = loaded._workflow.rules
+            yield {rule.name: rule for rule in found if not rule.name.startswith("all")}
+
+
+def read_by(script: Path) -> dict[str, set[str]]:
+    """Names that a script reads of each kind: ``snakemake.input.sites`` → input: sites."""
+    found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute)):
+            continue
+        kind = node.value
+        if isinstance(kind.value, ast.Name) and kind.value.id == "snakemake":
+            found[kind.attr].add(node.attr)
+    return found
+
+
+def names(items: Any) -> set[str]:
+    """Names of the named items of a rule's input, output or params."""
+    return set(dict(items._get_names() if hasattr(items, "_get_names") else items._names))
+
+
+def test_one_script_per_rule(rules: dict[str, Any]) -> None:
+    with_script = {name for name, rule in rules.items() if rule.script}
+    assert {path.stem for path in SCRIPTS} == with_script
+    shell = set(rules) - with_script
+    assert shell == {"write_crystal", "write_measured", "compute_hyperfine"}
+
+
+def test_names_agree(rules: dict[str, Any]) -> None:
+    for name, rule in rules.items():
+        assert not rule.script or Path(rule.script).name == f"{name}.py"
+        folder = re.compile(rf"results/\w+/(logs|benchmarks)/{name}(/|\.)")
+        assert folder.match(str(rule.log[0])), f"log of {name}"
+        assert folder.match(str(rule.benchmark)), f"benchmark of {name}"
+
+
+def test_every_rule_is_described_and_sized(rules: dict[str, Any]) -> None:
+    for name, rule in rules.items():
+        assert (rule.docstring or "").strip(), f"{name} has no docstring"
+        for resource in ("mem_mb", "runtime"):
+            amount = rule.resources[resource]._value  # the function in the rule
+            assert amount(None, attempt=2) > amount(None, attempt=1) > 0, f"{resource} of {name}"
+
+
+def test_every_rule_that_computes_has_a_method_version(rules: dict[str, Any]) -> None:
+    for name, rule in rules.items():
+        if not name.startswith("write_"):
+            versions = rule.params["method"] if "method" in names(rule.params) else {}
+            assert versions, f"{name} has no method version among its params"
+            assert all(isinstance(version, int) for version in versions.values())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_is_read_is_declared_and_what_is_named_is_read(
+    rules: dict[str, Any], script: Path
+) -> None:
+    rule, read = rules[script.stem], read_by(script)
+    assert read["input"] == names(rule.input)
+    assert read["output"] == names(rule.output)  # outputs without a name are by-products
+    assert read["params"] == names(rule.params) - {"method"}
+    assert read["wildcards"] <= set(rule.wildcard_names)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_script_is_glue(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) <= LONGEST_SCRIPT
+    assert "open(snakemake.log[0]" in text, "output does not go to the rule's log"
+    logic = (ast.If, ast.For, ast.While, ast.FunctionDef, ast.Try, ast.ClassDef)
+    assert not any(isinstance(node, logic) for node in ast.walk(ast.parse(text)))
+
+
+def test_library_knows_nothing_of_snakemake() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                imported = [node.module or ""]
+            assert not any(name.split(".")[0] == "snakemake" for name in imported), path
+
+
+def test_every_figure_and_every_caption_meet(rules: dict[str, Any]) -> None:
+    captions = {path.stem for path in (ROOT / "report").glob("*.rst")} - {"workflow"}
+    used = set()
+    for name, rule in rules.items():
+        for output in rule.output:
+            report = output.flags.get("report")
+            if str(output).endswith(".png"):
+                assert report, f"{output} of {name} is not in the report"
+            if report:
+                used.add(Path(str(report.caption)).stem)
+    assert used == captions
+    for caption in captions:
+        text = (ROOT / "report" / f"{caption}.rst").read_text(encoding="utf-8")
+        assert "{{ snakemake." in text, f"{caption}.rst prints no setting"

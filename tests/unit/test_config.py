@@ -1,0 +1,249 @@
+"""The schema, config.yaml and the messages about mistakes."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dft2spectra.config import ConfigError, complete_config, schema
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
+# Choices of the demo campaign rather than defaults for everybody.
+DEMO_ONLY = {"structures.sources", "candidates.sources", "mossbauer.mixtures"}
+
+
+@pytest.fixture(autouse=True)
+def in_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths of sources are seen from the root of the repository."""
+    monkeypatch.chdir(ROOT)
+
+
+def minimal(**sections: Any) -> dict[str, Any]:
+    """The smallest configuration, with some sections."""
+    return {"structures": {"sources": [{"kind": "files", "path": "data/structures"}]}, **sections}
+
+
+def refused(config: dict[str, Any], files: tuple[str, ...] = ()) -> str:
+    """The message about a configuration that must be refused."""
+    with pytest.raises(ConfigError) as caught:
+        complete_config(config, files)
+    return str(caught.value)
+
+
+def keys(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every key of the schema that has a place of its own in config.yaml, with its node."""
+    for name, child in node.get("properties", {}).items():
+        yield f"{path}{name}", child
+        if child.get("type") == "object":
+            yield from keys(child, f"{path}{name}.")
+
+
+def look_up(config: dict[str, Any], path: str) -> Any:
+    for part in path.split("."):
+        config = config[part]
+    return config
+
+
+# --- schema and config.yaml say the same ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [path for path, _ in keys(schema())])
+def test_config_yaml_explains_every_key(path: str) -> None:
+    node = dict(keys(schema()))[path]
+    value = look_up(yaml.safe_load(TEXT), path)
+    assert node["description"], "no description in the schema"
+    if path not in DEMO_ONLY and not isinstance(value, dict):
+        assert value == node["default"], "config.yaml does not show the default"
+    # The comment block above the key, in one line.
+    name = path.rsplit(".", 1)[-1]
+    indent = "  " * path.count(".")
+    comments = re.findall(rf"((?:^{indent}# .*\n)+)^{indent}{name}:", TEXT, re.MULTILINE)
+    blocks = [" ".join(line.strip("# ") for line in block.splitlines()) for block in comments]
+    wanted = " ".join(node["description"].split())
+    if "unit" in node:
+        wanted += f" [{node['unit']}]"
+    assert any(block.startswith(wanted) for block in blocks), f"expected: # {wanted}"
+
+
+def test_config_yaml_is_complete_and_valid() -> None:
+    assert complete_config(yaml.safe_load(TEXT)) == yaml.safe_load(TEXT)
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for child in node.values():
+            yield from nodes(child)
+
+
+def test_no_section_of_the_schema_is_open() -> None:
+    for node in nodes(schema()):
+        if "properties" in node and isinstance(node["properties"], dict) and "type" in node:
+            assert node["additionalProperties"] is False
+
+
+def test_numbers_in_names_have_their_unit() -> None:
+    suffixes = {"_ev": "eV", "_ang": "Å", "_mm_s": "mm/s", "_t": "T", "_k": "K", "_mub": "µB"}
+    found = 0
+    for path, node in keys(schema()):
+        for suffix, unit in suffixes.items():
+            if path.endswith(suffix):
+                assert node["unit"] == unit, path
+                found += 1
+    assert found >= 12
+
+
+# --- defaults -------------------------------------------------------------------------------------
+
+
+def test_defaults_fill_every_section() -> None:
+    config = complete_config(minimal(gpaw={"cutoff_ev": 500}))
+    assert config["gpaw"]["cutoff_ev"] == 500
+    assert config["gpaw"]["convergence"]["density"] == 1e-5
+    assert config["learning"]["targets"] == ["moment", "isomer_shift", "vzz", "bhf"]
+
+
+def test_defaults_are_not_shared() -> None:
+    complete_config(minimal())["gpaw"]["ladder"].append("spoiled")
+    assert "spoiled" not in complete_config(minimal())["gpaw"]["ladder"]
+
+
+def test_order_of_keys_does_not_matter() -> None:
+    """Snakemake compares parameters as they print, so their order must be one."""
+    source = {"kind": "files", "path": "data/structures", "names": ["Fe"]}
+    turned = dict(reversed(source.items()))
+    one = complete_config(minimal(candidates={"sources": [source], "max_atoms": 4}))
+    other = complete_config(minimal(candidates={"max_atoms": 4, "sources": [turned]}))
+    assert str(one) == str(other)
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"gpw": {}}, ["gpw = {}", "unknown key", "did you mean 'gpaw'?", "known here: run,"]),
+        (
+            {"gpaw": {"convergence": {"energy": 1.0}}},
+            ["gpaw.convergence.energy = 1.0", "did you mean 'energy_ev_per_electron'?"],
+        ),
+        ({"gpaw": {"smearing_ev": 0}}, ["gpaw.smearing_ev = 0", "allowed: greater than 0 (eV)"]),
+        ({"gpaw": {"smearing_ev": -0.1}}, ["allowed: greater than 0 (eV)"]),
+        ({"gpaw": {"cutoff_ev": True}}, ["gpaw.cutoff_ev = true", "allowed: a number (eV)"]),
+        ({"gpaw": {"cutoff_ev": math.nan}}, ["gpaw.cutoff_ev = NaN", "allowed: finite numbers"]),
+        ({"gpaw": {"cutoff_ev": math.inf}}, ["gpaw.cutoff_ev = Infinity"]),
+        ({"gpaw": {"xc": "PBESol"}}, ['gpaw.xc = "PBESol"', "LDA, PBE, RPBE, revPBE"]),
+        ({"gpaw": {"starts": []}}, ["gpaw.starts = []", "a list no shorter than 1"]),
+        (
+            {"gpaw": {"starts": ["up"]}},
+            ["gpaw.starts[0]", "ferromagnetic, nonmagnetic, alternating"],
+        ),
+        (
+            {"gpaw": {"ladder": [{}, {"mixer_bta": 0.1}]}},
+            ["gpaw.ladder[1].mixer_bta = 0.1", "did you mean 'mixer_beta'?"],
+        ),
+        ({"gpaw": {"ladder": []}}, ["gpaw.ladder = []"]),
+        ({"gpaw": {"efg_elements": ["Xx"]}}, ["gpaw.efg_elements[0]", "chemical symbols"]),
+        ({"gpaw": {"efg_elements": ["all", "Fe"]}}, ["gpaw.efg_elements", "[all] alone"]),
+        ({"learning": {"targets": ["vz"]}}, ["learning.targets[0]", "did you mean 'vzz'?"]),
+        ({"learning": {"folds": 1}}, ["learning.folds = 1", "at least 2"]),
+        ({"learning": {"folds": 2.5}}, ["learning.folds = 2.5", "a whole number"]),
+        (
+            {"mossbauer": {"moment_direction": [0, 0, 0]}},
+            ["mossbauer.moment_direction = [0, 0, 0]", "not all three numbers zero"],
+        ),
+        ({"mossbauer": {"moment_direction": [1, 0]}}, ["mossbauer.moment_direction = [1, 0]"]),
+        ({"mossbauer": {"gamma": "powdr"}}, ["mossbauer.gamma", "powder, or a direction"]),
+        ({"mossbauer": {"gamma": [0, 0, 0]}}, ["mossbauer.gamma", "not all three numbers zero"]),
+        (
+            {"mossbauer": {"second_order_doppler": {"temperature_k": 300}}},
+            ["mossbauer.second_order_doppler.debye_k", "missing key"],
+        ),
+        (
+            {
+                "mossbauer": {
+                    "mixtures": [{"name": "a", "phases": [{"structure": "Fe", "fraction": 0.4}]}]
+                }
+            },
+            ["mossbauer.mixtures[0].phases", "add up to 1; these give 0.4"],
+        ),
+        (
+            {
+                "mossbauer": {
+                    "mixtures": [{"name": "a", "phases": [{"structure": "Fe", "fraction": 1}]}] * 2
+                }
+            },
+            ["mossbauer.mixtures[1].name", "no other mixture"],
+        ),
+        (
+            {"candidates": {"sources": [{"kind": "files", "path": "nowhere"}]}},
+            ["candidates.sources[0].path", "'nowhere' does not exist"],
+        ),
+        (
+            {
+                "calibration": {
+                    "sources": [{"kind": "files", "path": "data/structures", "names": ["FeAll"]}]
+                }
+            },
+            ["calibration.sources[0].path", "'FeAll'", "FeAl"],
+        ),
+        (
+            {
+                "learning": {"targets": ["moment"]},
+                "candidates": {"sources": [{"kind": "files", "path": "data/structures"}]},
+            },
+            ['candidates.rank_by = "bhf"', "learning.targets, moment"],
+        ),
+        ({"run": "../results"}, ['run = "../results"', "text of the form"]),
+        ({"structures": None}, ["structures = null", "a section of keys"]),
+    ],
+)
+def test_mistake_is_named(sections: dict[str, Any], expected: list[str]) -> None:
+    text = refused(minimal(**sections))
+    for words in expected:
+        assert words in text
+
+
+def test_all_mistakes_at_once() -> None:
+    text = refused(minimal(soap={"n_max": 0, "l_maks": 2}, run=7))
+    assert "3 entries" in text
+    assert len(text.splitlines()) == 4
+
+
+def test_the_last_file_that_sets_the_value_is_named(tmp_path: Path) -> None:
+    base, own = tmp_path / "config.yaml", tmp_path / "own.yaml"
+    base.write_text("soap: {n_max: 6, l_max: -1}\n", encoding="utf-8")
+    own.write_text("soap: {n_max: 0}\n", encoding="utf-8")
+    files = (str(base), str(own))
+    text = refused(minimal(soap={"n_max": 0, "l_max": -1, "sigma_ang": -2.0}), files)
+    assert f"soap.n_max = 0 in {own}:" in text
+    assert f"soap.l_max = -1 in {base}:" in text
+    assert "soap.sigma_ang = -2.0 on the command line" in text
+
+
+NAMES = [path for path, node in keys(schema()) if "properties" not in node]
+
+
+@given(path=st.sampled_from(NAMES), place=st.integers(0, 40))
+def test_a_letter_too_few_is_found(path: str, place: int) -> None:
+    *sections, name = path.split(".")
+    mistyped = name[: place % len(name)] + name[place % len(name) + 1 :]
+    if ".".join([*sections, mistyped]) in NAMES:
+        return
+    config: dict[str, Any] = minimal()
+    section = config
+    for part in sections:
+        section = section.setdefault(part, {})
+    section[mistyped] = 1
+    text = refused(config)
+    assert f"{'.'.join([*sections, mistyped])} = 1" in text
+    if len(name) > 3:
+        assert "did you mean" in text
