@@ -39,6 +39,7 @@ rule predict_candidates:
             file=["model.ubj", "card.json", "training.npz"],
         ),
     output:
+        "<results>/candidates/ranked.svg",
         table=report(
             "<results>/candidates/ranked.csv",
             caption="../report/ranked.rst",

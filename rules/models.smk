@@ -49,6 +49,7 @@ rule train_model:
         metrics="<results>/models/{target}/metrics.json",
     output:
         "<results>/models/{target}/training.npz",
+        "<results>/models/{target}/importance.svg",
         model="<results>/models/{target}/model.ubj",
         card="<results>/models/{target}/card.json",
         figure=report(

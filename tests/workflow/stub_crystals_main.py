@@ -1,6 +1,7 @@
 """Stands in for ``python -m dft2spectra.crystals``: records of the right form, without any DFT.
 
-Numbers follow from the composition alone. ``STUB_SECONDS`` makes it take time.
+Numbers follow from the composition alone. ``STUB_SECONDS`` makes it take time, ``STUB_UNCONVERGED``
+holds the formula of a crystal that does not converge.
 """
 
 import argparse
@@ -54,22 +55,24 @@ def main() -> None:
     ):
         if symbol == "Fe":
             sites.setdefault(label, []).append(number)
-    attempt = {"rung": 0, "changes": {}, "converged": True, "error": None}
+    good = structure["formula"] != os.environ.get("STUB_UNCONVERGED")
+    status = "converged" if good else "not_converged"
+    attempt = {"rung": 0, "changes": {}, "converged": good, "error": None}
     attempt |= {"iterations": 10, "wall_time_s": 1.0}
     record = {
         "record_version": 1,
         **{key: structure[key] for key in KEPT},
         "structure_hash": structure["content_hash"],
-        "status": "converged",
-        "reason": None,
+        "status": status,
+        "reason": None if status == "converged" else "no self-consistency in 120 iterations",
         "settings": settings,
         "settings_hash": content_hash(settings),
         **{key: structure[key] for key in CRYSTAL},
         "energy_ev": -8.0 * len(structure["symbols"]),
         "total_moment_mub": 2.0 * iron,
         "chosen_start": "ferromagnetic",
-        "starts": [{"name": "ferromagnetic", "status": "converged", "attempts": [attempt]}],
-        "sites": [site_row(label, atoms, iron) for label, atoms in sites.items()],
+        "starts": [{"name": "ferromagnetic", "status": status, "attempts": [attempt]}],
+        "sites": [site_row(label, atoms, iron) for label, atoms in sites.items()] if good else [],
         "n_atoms": len(structure["symbols"]),
         "n_kpoints": 10,
         "n_electrons": 8.0,

@@ -17,7 +17,7 @@ DEMO = {
     **{"featurize_soap": 1, "select_representatives": 1, "evaluate_model": 4, "train_model": 4},
     **{"screen_candidates": 1, "predict_candidates": 1, "plot_mossbauer": 1, "mix_mossbauer": 1},
 }
-TINY = DEMO | {"write_crystal": 4, "compute_hyperfine": 4, "write_measured": 4}
+TINY = DEMO | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 4}
 STUB = DEMO | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 4}
 STUB |= {"evaluate_model": 2, "train_model": 2}
 EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
