@@ -7,7 +7,12 @@ rule clean_sites:
         records=records,
         calibration="<results>/calibration/calibration.json",
     output:
-        "<results>/sites/sites.csv",
+        report(
+            "<results>/sites/sites.csv",
+            caption="../report/sites.rst",
+            category="4 Sites",
+            labels={"table": "sites"},
+        ),
         sites="<results>/sites/sites.parquet",
         dropped=report(
             "<results>/sites/dropped.csv",

@@ -1,6 +1,8 @@
 """One set of versions: the lock, what it was made from, the conda files and the package agree."""
 
 import re
+import runpy
+import sys
 import tomllib
 from pathlib import Path
 
@@ -66,3 +68,18 @@ def test_conda_files_are_those_of_the_rules() -> None:
         used |= set(re.findall(r'"\.\./envs/(\w+)\.yaml"', rules.read_text(encoding="utf-8")))
     assert used == {path.stem for path in ENVS.glob("*.yaml")}
     assert used == {path.name.split(".")[0] for path in ENVS.glob("*.post-deploy.sh")}
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [((3, 10, 9), False), ((3, 11, 0), True), ((3, 14, 0), False)]
+)
+def test_wrong_python_is_named(
+    version: tuple[int, ...], fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = runpy.run_path(str(ENVS / "check_machine.py"))
+    monkeypatch.setattr(sys, "version_info", version)
+    sentences = [sentence for sentence in check["missing"]() if sentence.startswith("Python ")]
+    assert bool(sentences) != fits
+    if sentences:
+        assert ".".join(map(str, version)) in sentences[0]
+        assert "make PYTHON=" in sentences[0]
