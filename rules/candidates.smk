@@ -22,9 +22,7 @@ rule screen_candidates:
     params:
         sources=config["candidates"]["sources"],
         limits=CANDIDATE_LIMITS,
-        method=method_versions(
-            "structures.sources", "structures.canonical", "structures.identity"
-        ),
+        method=method_versions("structures.sources"),
     script:
         "../scripts/screen_candidates.py"
 
@@ -64,6 +62,8 @@ rule predict_candidates:
     params:
         soap=config["soap"],
         rank_by=config["candidates"]["rank_by"],
-        method=method_versions("learning.screening", "learning.soap"),
+        method=method_versions(
+            "learning.screening", "learning.soap", "learning.boosting"
+        ),
     script:
         "../scripts/predict_candidates.py"

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from dft2spectra.config import ConfigError, complete_config, message
 from dft2spectra.structures.listing import list_files
-from dft2spectra.structures.sources import collect, fingerprint, read_structure
+from dft2spectra.structures.sources import planned
 
 # The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.
 CONFIG_FILES = [
@@ -32,6 +32,7 @@ os.environ.update(
 # Calibration compounds are part of the campaign: one record serves both.
 SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
 LIMITS = {key: value for key, value in config["structures"].items() if key != "sources"}
+LIMITS["xc"] = config["gpaw"]["xc"]  # elements without a dataset are rejected
 CANDIDATE_LIMITS = LIMITS | {"max_atoms": config["candidates"]["max_atoms"]}
 
 
@@ -51,18 +52,9 @@ def campaign():
 
     Known before any job runs, so that a dry-run shows every job.
     """
-    folder = Path("results", config["run"], "structures")
-    try:
-        stamp = json.loads((folder / "fingerprint.json").read_text("utf-8"))
-        known = stamp["fingerprint"] == fingerprint(SOURCES, LIMITS)
-        accepted = [
-            read_structure(path) for path in sorted(folder.glob("accepted/*.json"))
-        ]
-        rejected = []
-    except (OSError, ValueError, KeyError):
-        known = False
-    if not known:
-        accepted, rejected = collect(SOURCES, LIMITS)
+    accepted, rejected = planned(
+        SOURCES, LIMITS, Path("results", config["run"], "structures")
+    )
     if not accepted:
         reasons = "\n  ".join(
             f"{row['origin']}: {row['reason']}" for row in rejected[:10]
@@ -76,17 +68,22 @@ def campaign():
 
 
 def check_mixtures(structures):
-    """Refuse a mixture with a phase that the campaign does not have, before anything is computed."""
-    keys = ("structure_id", "name", "formula")
-    known = {str(structure[key]) for structure in structures for key in keys}
-    names = sorted({str(s["name"] or s["structure_id"]) for s in structures})
+    """Refuse a phase that is no crystal of the campaign, or any of several, before DFT begins."""
     for number, mixture in enumerate(config["mossbauer"]["mixtures"]):
         for place, phase in enumerate(mixture["phases"]):
-            if phase["structure"] not in known:
+            for key in ("structure_id", "name", "formula"):
+                found = [s for s in structures if s[key] == phase["structure"]]
+                if found:
+                    break
+            if len(found) != 1:
+                names = sorted(
+                    s["structure_id"] if found else str(s["name"] or s["structure_id"])
+                    for s in found or structures
+                )
                 refuse(
                     ("mossbauer", "mixtures", number, "phases", place, "structure"),
-                    f"allowed: crystals of the campaign, {', '.join(names)}; in a config file of "
-                    "your own, `mixtures: []` leaves out those of config.yaml",
+                    f"allowed: one crystal of the campaign, {', '.join(names)}; in a config file "
+                    "of your own, `mixtures: []` leaves out those of config.yaml",
                 )
 
 
@@ -169,6 +166,6 @@ if workflow.is_main_process:
 
 
 wildcard_constraints:
-    structure=r"[A-Za-z0-9().]+-\d+-[0-9a-f]{8}",
+    structure=r"[A-Za-z0-9.]+-\d+-[0-9a-f]{8}",
     target="|".join(config["learning"]["targets"]),
     mixture=r"[A-Za-z0-9][A-Za-z0-9._-]*",

@@ -31,8 +31,8 @@ rule compute_hyperfine:
     shell:
         'launcher="{resources.mpi}"; '
         "${{launcher:+env OMP_NUM_THREADS=1 GPAW_MPI_BACKEND=cgpaw $launcher -n {resources.tasks}}}"
-        " python -m dft2spectra.crystals --structure {input}"
-        " --settings {params.settings:q} --output {output} --log {log} >> {log} 2>&1"
+        " python -m dft2spectra.crystals --structure {input:q}"
+        " --settings {params.settings:q} --output {output:q} --log {log:q} >> {log:q} 2>&1"
 
 
 rule summarize_hyperfine:
@@ -86,7 +86,7 @@ rule write_measured:
     params:
         content=as_json("provenance"),
     shell:
-        "printf '%s\\n' {params.content:q} > {output} 2> {log}"
+        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
 
 
 rule calibrate:

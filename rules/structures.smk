@@ -33,9 +33,7 @@ rule screen_structures:
     params:
         sources=SOURCES,
         limits=LIMITS,
-        method=method_versions(
-            "structures.sources", "structures.canonical", "structures.identity"
-        ),
+        method=method_versions("structures.sources"),
     script:
         "../scripts/screen_structures.py"
 
@@ -61,4 +59,4 @@ rule write_crystal:
     params:
         content=as_json("measured", "provenance"),
     shell:
-        "printf '%s\\n' {params.content:q} > {output} 2> {log}"
+        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"

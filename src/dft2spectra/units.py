@@ -10,7 +10,6 @@ from scipy import constants
 
 BOHR_M = constants.physical_constants["Bohr radius"][0]
 HARTREE_J = constants.physical_constants["Hartree energy"][0]
-BOHR_ANG = BOHR_M / constants.angstrom
 HARTREE_EV = HARTREE_J / constants.eV
 
 # One atomic unit of electric field gradient, Hartree/(e bohr²), in V/m²: 9.7174e21.
@@ -28,12 +27,6 @@ DIPOLAR_FIELD_T_BOHR3 = constants.mu_0 / (4.0 * math.pi) * MU_B / BOHR_M**3
 # The 14.4 keV transition of 57Fe: Eγ = 14.41300 keV (Röhlsberger, Nuclear Condensed Matter Physics,
 # Springer 2004, table A.1).
 GAMMA_ENERGY_EV = 14413.00
-# Natural line width (full width at half maximum) seen with a thin source and absorber, 2Γ, for a
-# half-life of 98.3 ns (mean life 141.8 ns, same table): 0.193 mm/s.
-GAMMA_LIFETIME_S = 98.3e-9 / math.log(2.0)
-NATURAL_WIDTH_MM_S = (
-    2.0 * constants.hbar / GAMMA_LIFETIME_S / constants.eV / GAMMA_ENERGY_EV * constants.c * 1e3
-)
 
 # Quadrupole moment of the I=3/2 state, in barn: Dufek, Blaha, Schwarz, PRL 75, 3545 (1995).
 QUADRUPOLE_MOMENT_BARN = 0.16

@@ -36,6 +36,7 @@ def campaign(folder, shifts, status="converged", settings=None, noise=0.0):
             "settings": settings or {},
             "settings_hash": "a" if settings is None or name != "Fe" else "b",
             "datasets": {"Fe": "0"},
+            "site_labels": ["Fe1"],
             "sites": [site],
         }
         for kind, data, paths in (("r", record, records), ("s", structure, structures)):

@@ -144,7 +144,7 @@ def test_order_of_keys_does_not_matter() -> None:
         ({"gpaw": {"starts": []}}, ["gpaw.starts = []", "a list no shorter than 1"]),
         (
             {"gpaw": {"starts": ["up"]}},
-            ["gpaw.starts[0]", "ferromagnetic, nonmagnetic, alternating"],
+            ["gpaw.starts[0]", "ferromagnetic, given, nonmagnetic, alternating"],
         ),
         (
             {"gpaw": {"ladder": [{}, {"mixer_bta": 0.1}]}},

@@ -172,6 +172,8 @@ def test_principal_values_follow_the_convention():
     assert principal_values(np.diag([2.0, -2.0, 0.0]))[1] == pytest.approx(1.0)
 
 
-def test_tensor_with_trace_is_refused():
-    with pytest.raises(ValueError, match="trace"):
+def test_impossible_tensors_are_refused():
+    with pytest.raises(ArithmeticError, match="trace"):
         principal_values(np.eye(3))
+    with pytest.raises(ArithmeticError, match="not finite"):
+        principal_values(np.full((3, 3), np.nan))

@@ -77,6 +77,7 @@ def test_ladder_is_climbed_and_unconverged_is_a_record(tmp_path):
     attempts = record["starts"][0]["attempts"]
     assert [a["changes"] for a in attempts] == ladder
     assert [a["iterations"] for a in attempts] == [3, 3, 3]
+    assert record["reason"].startswith("no self-consistency in 3 iterations")
     scratch = tmp_path / "record.scratch"
     assert str(scratch) in record["reason"]
     assert len(list(scratch.glob("*.gpaw.txt"))) == 3
@@ -85,7 +86,8 @@ def test_ladder_is_climbed_and_unconverged_is_a_record(tmp_path):
 def test_second_rung_can_succeed(tmp_path):
     record, _ = run(tmp_path, iron(), max_iterations=3, ladder=[{}, {"max_iterations": 60}])
     assert record["status"] == "converged"
-    assert [a["converged"] for a in record["starts"][0]["attempts"]] == [False, True]
+    attempts = record["starts"][0]["attempts"]
+    assert [a["status"] for a in attempts] == ["not_converged", "converged"]
 
 
 def test_lowest_start_is_kept_and_all_are_recorded(tmp_path):
@@ -105,6 +107,7 @@ def test_semicore_run_gives_the_gradient_and_is_recorded(tmp_path):
     record, _ = run(tmp_path, iron(n_atoms=2, cell_ang=cell), semicore_efg=True)
     assert record["status"] == "converged"
     assert record["semicore"]["status"] == "converged"
+    assert record["semicore"]["datasets"]["Fe"] != record["datasets"]["Fe"]
     (site,) = record["sites"]
     assert site["vzz_1e21_v_m2"] != site["vzz_frozen_core_1e21_v_m2"]
     assert math.isclose(
@@ -138,10 +141,20 @@ def test_colliding_atoms_end_as_a_failed_record(tmp_path):
     assert list((tmp_path / "record.scratch").glob("*.traceback"))
 
 
+def test_semicore_run_in_another_magnetic_state_is_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpaw_runner, "SAME_STATE_MUB_PER_ATOM", 0.0)
+    record, _ = run(tmp_path, iron(), semicore_efg=True)
+    assert record["status"] == "not_converged"
+    assert "another magnetic state" in record["reason"]
+    assert record["sites"] == []
+
+
 def test_start_moments():
     structure = iron(n_atoms=2, initial_moments_mub=[-2.0, 2.0])
     np.testing.assert_allclose(start_moments("ferromagnetic", structure), [2, 2])
     np.testing.assert_allclose(start_moments("nonmagnetic", structure), [0, 0])
+    np.testing.assert_allclose(start_moments("given", structure), [-2, 2])
+    assert start_moments("given", iron()) is None
     np.testing.assert_allclose(start_moments("alternating", structure), [2, -2])
     two_orbits = structure | {"site_labels": ["Fe1", "Fe2"]}
     np.testing.assert_allclose(start_moments("alternating", two_orbits), [2, -2])

@@ -313,7 +313,6 @@ def test_iron_atoms_without_parameters_are_counted(table):
     ("phases", "message"),
     [
         ([("Fe3C", 1.0)], r"'Fe3C' is not among the structures; available: .*Fe4N \(Fe4N-221-b\)"),
-        ([("gamma-Fe", 1.0)], r"\(Fe-225-d\) has no Fe site with trusted .* alpha-Fe \(Fe-229-a\)"),
         ([("Fe", 1.0)], "any of Fe-229-a, Fe-225-d"),
         ([("Fe4N", 0.5), ("Fe4N-221-b", 0.5)], "listed twice"),
         ([("Fe4N", 0.5), ("FeSi", 0.3)], "add up to 0.8"),
@@ -329,3 +328,18 @@ def test_impossible_mixtures_are_refused(table, phases, message):
     with pytest.raises(ValueError, match=message):
         mix(table, listed)
     assert not (table.parent / "mixtures").exists()
+
+
+def test_phase_without_trusted_sites_leaves_a_note_and_no_error(table, caplog):
+    phases = [
+        {"structure": "Fe4N", "fraction": 0.5},
+        {"structure": "gamma-Fe", "fraction": 0.5},
+    ]
+    spectrum, areas, folder = mix(table, phases)
+    assert list(areas.phase) == ["Fe4N", "gamma-Fe"]
+    assert areas.status[0] == "computed"
+    assert areas.status[1] == "no Fe site with trusted parameters in gamma-Fe"
+    assert list(spectrum) == ["velocity_mm_s", "absorption"]
+    assert spectrum.empty
+    assert (folder / "mixture.svg").stat().st_size > 1000
+    assert "gamma-Fe" in caplog.text

@@ -17,7 +17,7 @@ from dft2spectra.structures import sources as module
 from dft2spectra.structures.sources import (
     collect,
     fingerprint,
-    planned_ids,
+    planned,
     read_structure,
     to_atoms,
     write_structures,
@@ -213,7 +213,11 @@ def test_fingerprint_sees_every_change(folder):
     assert fingerprint([source(folder)], LIMITS) not in (base, touched)
 
 
-def test_planned_ids_from_the_index_or_from_the_sources(folder, tmp_path, monkeypatch):
+def planned_ids(*arguments):
+    return [structure["structure_id"] for structure in planned(*arguments)[0]]
+
+
+def test_plan_from_the_index_or_from_the_sources(folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     expected = [structure["structure_id"] for structure in collect([source(folder)], LIMITS)[0]]
     assert planned_ids([source(folder)], LIMITS, out) == expected
@@ -245,8 +249,8 @@ def test_unchanged_plan_loads_no_heavy_library(folder, tmp_path):
     write_structures(*collect([source(folder)], LIMITS), tmp_path / "out", fingerprint=stamp)
     program = (
         "import sys, time; start = time.process_time()\n"
-        "from dft2spectra.structures.sources import planned_ids\n"
-        f"ids = planned_ids({[source(folder)]!r}, {LIMITS!r}, {str(tmp_path / 'out')!r})\n"
+        "from dft2spectra.structures.sources import planned\n"
+        f"ids = planned({[source(folder)]!r}, {LIMITS!r}, {str(tmp_path / 'out')!r})[0]\n"
         "heavy = {'numpy', 'pandas', 'pymatgen', 'ase', 'spglib', 'scipy'} & set(sys.modules)\n"
         "print(len(ids), len(heavy), time.process_time() - start)"
     )

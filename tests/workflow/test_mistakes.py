@@ -35,7 +35,16 @@ MISTAKES = {
     ),
     "mixture of what is not computed": (
         "mossbauer: {mixtures: [{name: rust, phases: [{structure: Fe2O3, fraction: 1}]}]}",
-        ['mossbauer.mixtures[0].phases[0].structure = "Fe2O3"', "campaign, Fe, Fe2VAl"],
+        [
+            'mossbauer.mixtures[0].phases[0].structure = "Fe2O3"',
+            "one crystal of the campaign, Fe, Fe2VAl",
+        ],
+    ),
+    "mixture of any of two": (
+        "structures:\n"
+        "  sources: [{kind: files, path: data/structures, names: [FeGe-B20, FeGe-B35]}]\n"
+        "mossbauer: {mixtures: [{name: alloy, phases: [{structure: FeGe, fraction: 1}]}]}",
+        ['phases[0].structure = "FeGe"', "one crystal of the campaign, FeGe-191-", ", FeGe-198-"],
     ),
     "reference that is not there": (
         "calibration: {reference: Iron}",

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dft2spectra.columns import Site, Status
+from dft2spectra.crystals.sites import orbit_label
 from dft2spectra.figures import new_figure, save_figure
 from dft2spectra.records import read_json, write_csv, write_json
 
@@ -55,8 +56,9 @@ def measured_points(records: list[dict], structures: list[dict]) -> pd.DataFrame
         for entry in structure.get("measured", []):
             if not entry.get("calibration") or "isomer_shift_mm_s" not in entry:
                 continue
-            # Sites split by an antiferromagnetic order share the measured value of their label.
-            for label in [name for name in sites if name.rstrip("abcdefgh") == entry["site"]]:
+            # Sites of an orbit split by its magnetic order share the measured value.
+            labels = record["site_labels"]
+            for label in [n for n in sites if orbit_label(n, labels) == entry["site"]]:
                 rows.append(
                     {
                         "structure_id": structure["structure_id"],

@@ -72,13 +72,16 @@ def principal_values(tensor: NDArray) -> tuple[float, float]:
 
     Raises
     ------
-    ValueError
-        If the trace is more than 1e-6 of the largest eigenvalue (and of 1e-6 in absolute terms).
+    ArithmeticError
+        If a component is not finite, or the trace is more than 1e-6 of the largest eigenvalue (and
+        of 1e-6 in absolute terms).
     """
+    if not np.isfinite(tensor).all():
+        raise ArithmeticError("tensor with components that are not finite")
     values = np.linalg.eigvalsh(tensor)
     largest = float(np.abs(values).max())
     if abs(values.sum()) > 1e-6 * max(largest, 1.0):
-        raise ValueError(f"electric field gradient with trace {values.sum():.3e} of {largest:.3e}")
+        raise ArithmeticError(f"tensor with trace {values.sum():.3e} of {largest:.3e}")
     vxx, vyy, vzz = values[np.argsort(np.abs(values))]
     # Below this size the tensor is the rounding of a cubic site and has no asymmetry.
     if largest < 1e-9:

@@ -20,6 +20,7 @@ from dft2spectra.crystals.sites import site_table
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import HARTREE_EV
 
+# Counts for paw_state and sites too.
 METHOD_VERSION = 1
 RECORD_VERSION = 1
 
@@ -56,10 +57,15 @@ def to_atoms(structure: dict[str, Any]) -> Atoms:
 def start_moments(name: str, structure: dict[str, Any]) -> np.ndarray | None:
     """Initial moments (µB) of a magnetic start; ``None`` where it does not differ from another.
 
-    ``ferromagnetic`` turns all guesses up, ``nonmagnetic`` sets them to zero, ``alternating`` turns
-    every second magnetic atom of an orbit down (and every second orbit where orbits have one atom).
+    ``ferromagnetic`` turns all guesses up, ``given`` keeps their signs, ``nonmagnetic`` sets them
+    to zero, ``alternating`` turns every second magnetic atom of an orbit down (and every second
+    orbit where orbits have one atom). An order larger than the cell is out of reach: structures are
+    reduced to their primitive cell.
     """
-    guess = np.abs(np.array(structure["initial_moments_mub"], dtype=float))
+    given = np.array(structure["initial_moments_mub"], dtype=float)
+    guess = np.abs(given)
+    if name == "given":
+        return given if np.any(given < 0) else None
     if name == "ferromagnetic":
         return guess
     if name == "nonmagnetic":
@@ -81,6 +87,8 @@ def start_moments(name: str, structure: dict[str, Any]) -> np.ndarray | None:
 # The frozen 3p shell of the standard dataset leaves out its polarisation by the crystal, 0.26e21
 # V/m² of Vzz in FePt. Contact densities stay with the standard dataset and its re-solved core.
 SEMICORE = {"Fe": "3s3p"}
+# Total moments of the two runs agree within 0.01 µB per atom in the default campaign.
+SAME_STATE_MUB_PER_ATOM = 0.05
 setup_paths.insert(0, str(Path(__file__).parent / "datasets"))
 
 
@@ -133,7 +141,7 @@ def attempt(
     interrupts pass through.
     """
     started = time.monotonic()
-    outcome: dict[str, Any] = {"changes": rung, "converged": False, "error": None}
+    outcome: dict[str, Any] = {"changes": rung, "status": str(Status.FAILED), "error": None}
     atoms = atoms.copy()
     moments = atoms.get_initial_magnetic_moments() * rung.get("start_moment_scale", 1.0)
     atoms.set_initial_magnetic_moments(moments)
@@ -146,16 +154,18 @@ def attempt(
     calculator.hooks["scf_step"] = _iteration_line(log, started)
     try:
         calculator.get_potential_energy(atoms)
-        outcome["converged"] = True
+        outcome["status"] = str(Status.CONVERGED)
     except ConvergenceError:
-        outcome["error"] = f"no self-consistency in {settings['max_iterations']} iterations"
+        limit = rung.get("max_iterations", settings["max_iterations"])
+        outcome["error"] = f"no self-consistency in {limit} iterations"
+        outcome["status"] = str(Status.NOT_CONVERGED)
     except (ArithmeticError, np.linalg.LinAlgError, AssertionError, ValueError) as error:
         # GPAW reports broken numerics and unusable input this way.
         outcome["error"] = f"{type(error).__name__}: {error}"
         text.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
     outcome["iterations"] = int(calculator.dft.scf_loop.niter) if calculator._dft else 0
     outcome["wall_time_s"] = round(time.monotonic() - started, 2)
-    return (calculator if outcome["converged"] else None), outcome
+    return (calculator if outcome["status"] == Status.CONVERGED else None), outcome
 
 
 def run_start(
@@ -192,7 +202,7 @@ def climb_ladder(
             record["total_moment_mub"] = float(calculator.get_magnetic_moment())
             return calculator, record
         log(f"  {outcome['error']}")
-    broken = all("no self-consistency" not in a["error"] for a in record["attempts"])
+    broken = all(a["status"] == Status.FAILED for a in record["attempts"])
     record["status"] = str(Status.FAILED if broken else Status.NOT_CONVERGED)
     return None, record
 
@@ -215,13 +225,27 @@ def _site_part(
             part["reason"] = f"semicore run: {error}; GPAW's output kept in {scratch}"
             return part
         efg_dft = semicore.dft
+        part["semicore"]["datasets"] = fingerprints(efg_dft)
+        change = semicore.get_magnetic_moment() - calculator.get_magnetic_moment()
+        if abs(change) > SAME_STATE_MUB_PER_ATOM * len(atoms):
+            part["status"] = str(Status.NOT_CONVERGED)
+            part["reason"] = (
+                f"semicore run went to another magnetic state, {change:+.2f} µB per cell away;"
+                f" GPAW's output kept in {scratch}"
+            )
+            return part
     try:
         part["sites"] = site_table(calculator.dft, structure, settings["efg_elements"], efg_dft)
-    except ArithmeticError as error:
+    except ArithmeticError as error:  # site_table turns all faults of numbers into this one
         part["status"] = str(Status.FAILED)
         part["reason"] = f"{error}; GPAW's output kept in {scratch}"
         return part
     return part | {"status": str(Status.CONVERGED), "reason": None}
+
+
+def fingerprints(dft) -> dict[str, str]:
+    """MD5 sum of the PAW dataset file of each element."""
+    return {setup.symbol: setup.data.fingerprint for setup in dft.setups}
 
 
 def versions() -> dict[str, str]:
@@ -294,9 +318,7 @@ def compute_record(
         record["total_moment_mub"] = start["total_moment_mub"]
         record["n_kpoints"] = len(calculator.get_ibz_k_points())
         record["n_electrons"] = float(calculator.get_number_of_electrons())
-        record["datasets"] = {
-            setup.symbol: setup.data.fingerprint for setup in calculator.dft.setups
-        }
+        record["datasets"] = fingerprints(calculator.dft)
         if gpw is not None:
             calculator.write(str(gpw), mode="all")
         record |= _site_part(calculator, structure, settings, log, scratch)

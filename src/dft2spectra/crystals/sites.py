@@ -1,5 +1,7 @@
 """Rows of hyperfine parameters: one per symmetry-distinct site of the asked-for elements."""
 
+from collections.abc import Collection
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,11 @@ MOSSBAUER_ELEMENT = "Fe"
 def components(tensor: NDArray) -> list[float]:
     """The six independent components xx, yy, zz, xy, xz, yz of a symmetric tensor."""
     return [float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
+
+
+def orbit_label(site: str, labels: Collection[str]) -> str:
+    """Label in the structure file of a site; its name has a letter more if its orbit was split."""
+    return site if site in labels else site[:-1]
 
 
 def split_by_moment(moments: dict[int, float]) -> list[list[int]]:
@@ -96,8 +103,9 @@ def site_table(
     if state is not None and efg_state is not None:
         try:
             rows = _rows(state, efg_state, structure["site_labels"], elements)
-        except ArithmeticError as failure:
-            error = str(failure)
+        except (ArithmeticError, ValueError, LookupError) as failure:
+            # Told to every rank, which would else wait for ever.
+            error = f"{type(failure).__name__}: {failure}"
     rows, error = broadcast((rows, error) if dft.comm.rank == 0 else None, 0, comm=dft.comm)
     if error:
         raise ArithmeticError(error)
@@ -115,7 +123,7 @@ def _rows(
         moments = {a: local_moment(state, a) for a in atoms}
         groups = split_by_moment(moments)
         for number, group in enumerate(groups):
-            name = label if len(groups) == 1 else f"{label}{'abcdefghijklmnop'[number]}"
+            name = label if len(groups) == 1 else label + ascii_lowercase[number]
             row = _row(state, efg_state, group, name, [moments[a] for a in group])
             numbers = [value for value in row.values() if isinstance(value, float)]
             if not np.isfinite(numbers).all():

@@ -76,7 +76,7 @@ def expected_sites(record: Row) -> list[str]:
 def site_row(record: Row, site: Row, calibration: Row) -> Row:
     """One row of the table with the derived columns: δ, quadrupole splitting, scaled field.
 
-    δ = offset + α (ρ − ρ_αFe) in mm/s, with α in mm/s bohr³ and densities in e/bohr³.
+    δ = α (ρ − ρ_αFe) in mm/s, with α in mm/s bohr³ and densities in e/bohr³.
     """
     row: Row = {column: record[column] for column in ("structure_id", "formula", "spacegroup")}
     row[Site.PARENT] = record["parent"]

@@ -22,7 +22,7 @@ MASS_57FE_KG = 56.93539 * constants.atomic_mass  # atomic mass evaluation 2020
 
 # α-Fe, zero of the velocity scale. The Debye temperature is the one that describes its thermal
 # shift: 400(30) K, Preston, Hanna and Heberle, Phys. Rev. 128, 2207 (1962). The uncertainty of 30 K
-# is 0.004 mm/s at room temperature.
+# is 0.003 mm/s at room temperature.
 REFERENCE_TEMPERATURE_K = 295.0
 REFERENCE_DEBYE_K = 400.0
 

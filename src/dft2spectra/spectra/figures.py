@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from dft2spectra.figures import STYLE, save_figure
+from dft2spectra.figures import STYLE, new_figure, save_figure
 from dft2spectra.spectra.components import Component
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
@@ -89,6 +89,15 @@ def draw_spectrum(
         _draw_sticks(sticks, curves)
         _draw_absorption(main, velocity_mm_s, curves)
         figure.legend(*main.get_legend_handles_labels(), loc="outside lower left", fontsize=8.0)
+    save_figure(figure, png)
+
+
+def draw_note(png: str | Path, title: str, text: str) -> None:
+    """Write a figure that says in words why there is no spectrum."""
+    figure, axes = new_figure(5.5, 2.0)
+    axes.set_axis_off()
+    axes.set_title(title)
+    axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
     save_figure(figure, png)
 
 

@@ -24,7 +24,13 @@ from dft2spectra.spectra.components import (
     spectrum,
     structure_components,
 )
-from dft2spectra.spectra.figures import Curve, chemical_text, component_text, draw_spectrum
+from dft2spectra.spectra.figures import (
+    Curve,
+    chemical_text,
+    component_text,
+    draw_note,
+    draw_spectrum,
+)
 
 METHOD_VERSION = 1
 
@@ -112,7 +118,9 @@ def plot_mixture(
     """Write the spectrum of a mixture of phases, its sub-spectra and the areas of the phases.
 
     Beside ``out_csv`` (velocity_mm_s, absorption) stand ``<stem>.phases.csv`` with one column per
-    phase and, beside ``out_png``, the SVG.
+    phase and, beside ``out_png``, the SVG. Where a phase has no site with trusted parameters, the
+    tables hold their headers alone, the areas table says which phase, and the figure says why: one
+    calculation that did not converge fails no campaign.
 
     Parameters
     ----------
@@ -129,8 +137,8 @@ def plot_mixture(
     Raises
     ------
     ValueError
-        A phase is unknown, ambiguous, listed twice or without a good site (the message names those
-        available), or the fractions are impossible.
+        A phase is unknown, ambiguous or listed twice (the message names those available), or the
+        fractions are impossible.
     """
     measurement = read_measurement(settings)
     sites = _good_sites(sites_parquet)
@@ -141,6 +149,10 @@ def plot_mixture(
     if len(set(ids)) < len(ids):
         raise ValueError(f"mixture {mixture['name']}: a phase is listed twice: {', '.join(names)}")
     fractions, recoilless, areas = _phase_areas(mixture["name"], phases)
+    absent = [name for name, identity in zip(names, ids, strict=True) if identity not in sites]
+    if absent:
+        _write_incomplete(mixture, names, ids, absent, out_csv, out_png, out_areas_csv)
+        return
     atoms = index.set_index("structure_id")["n_atoms"]
     curves: dict[str, Curve] = {}
     table = []
@@ -162,6 +174,7 @@ def plot_mixture(
                 "area_fraction": areas[i],
                 "area_in_range": areas[i] * area_in_range(components, measurement),
                 "iron_atoms_missing": missing,
+                "status": "computed",
             }
         )
     _write_spectrum(Path(out_csv), measurement, list(curves.values()))
@@ -177,6 +190,30 @@ def plot_mixture(
     write_csv(out_areas_csv, pd.DataFrame(table))
 
 
+def _write_incomplete(
+    mixture: Mapping[str, Any],
+    names: list[str],
+    ids: list[str],
+    absent: list[str],
+    out_csv: str | Path,
+    out_png: str | Path,
+    out_areas_csv: str | Path,
+) -> None:
+    """Files of a mixture that cannot be computed, with the reason in table and figure."""
+    reason = f"no Fe site with trusted parameters in {', '.join(absent)}"
+    logger.warning("mixture %s: %s", mixture["name"], reason)
+    write_csv(out_csv, pd.DataFrame(columns=["velocity_mm_s", "absorption"]))
+    write_csv(Path(out_csv).with_suffix(".phases.csv"), pd.DataFrame(columns=["velocity_mm_s"]))
+    status = [reason if name in absent else "computed" for name in names]
+    table = pd.DataFrame({"phase": names, "structure_id": ids, "status": status})
+    write_csv(out_areas_csv, table)
+    draw_note(
+        out_png,
+        str(mixture["name"]),
+        f"No spectrum: {reason}.\nSee hyperfine/summary.csv and sites/dropped.csv.",
+    )
+
+
 def _good_sites(sites_parquet: str | Path) -> dict[str, list[dict[str, Any]]]:
     """Converged rows of the site table, by structure and in the order of the table."""
     table = pd.read_parquet(sites_parquet)
@@ -188,22 +225,20 @@ def _good_sites(sites_parquet: str | Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _find_structure(name: str, index: pd.DataFrame, sites: Mapping[str, Any]) -> str:
-    """Identifier of the structure with good sites that an identifier, name or formula means."""
-    reason = "is not among the structures"
+    """Identifier of the structure that an identifier, name or formula means."""
     for column in ("structure_id", "name", "formula"):
         found = list(index.loc[index[column] == name, "structure_id"])
         if len(found) > 1:
             raise ValueError(f"phase {name!r} is any of {', '.join(found)}: give the identifier")
-        if found and found[0] in sites:
-            return found[0]
         if found:
-            reason = f"({found[0]}) has no Fe site with trusted parameters"
-            break
+            return found[0]
     labels = index.set_index("structure_id")["name"].fillna(
         index.set_index("structure_id")["formula"]
     )
     available = sorted(f"{labels.get(i, '')} ({i})" for i in sites)
-    raise ValueError(f"phase {name!r} {reason}; available: {', '.join(available) or 'none'}")
+    raise ValueError(
+        f"phase {name!r} is not among the structures; available: {', '.join(available) or 'none'}"
+    )
 
 
 def _phase_areas(

@@ -15,8 +15,6 @@ import numpy as np
 
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected, warnings_as_notes
 
-METHOD_VERSION = 1
-
 # Å. Above the rounding of coordinates in files (0.333 for 1/3 in a 5 Å cell is off by 0.002 Å),
 # below distortions that matter (1 % strain of a 2.5 Å lattice vector is 0.025 Å).
 SYMPREC = 0.01

@@ -41,8 +41,6 @@ from typing import Any
 
 import numpy as np
 
-METHOD_VERSION = 1
-
 LENGTH_BIN = 0.005  # of ln(length): 0.5 %
 SHAPE_BIN = 0.02  # of the mean atomic spacing (V/N)^(1/3)
 NEIGHBOURS = 8

@@ -15,11 +15,12 @@ import numpy as np
 
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
 
-DEFAULT_LIMITS: dict[str, float] = {
+DEFAULT_LIMITS: dict[str, Any] = {
     "max_atoms": 24,
     "min_distance_ang": 0.9,
     "min_covalent_fraction": 0.6,
     "max_volume_ang3_per_atom": 60.0,
+    "xc": "PBE",  # functional that the PAW datasets are for
 }
 
 # Atoms of a cell as given; beyond, the search for its primitive cell takes minutes.
@@ -30,12 +31,12 @@ MAX_LENGTH_ANG = 1e4
 MIN_VOLUME_ANG3_PER_ATOM = 1.0
 
 
-def effective_limits(limits: dict[str, Any]) -> dict[str, float]:
+def effective_limits(limits: dict[str, Any]) -> dict[str, Any]:
     """The limits in force: those given, else :data:`DEFAULT_LIMITS`; other keys are left out."""
     return {key: limits.get(key, default) for key, default in DEFAULT_LIMITS.items()}
 
 
-def screen(raw: RawStructure, limits: dict[str, float]) -> None:
+def screen(raw: RawStructure, limits: dict[str, Any]) -> None:
     """Return if the crystal can go to the symmetry code and to GPAW.
 
     Raises
@@ -51,7 +52,7 @@ def screen(raw: RawStructure, limits: dict[str, float]) -> None:
         )
     _screen_finite(raw)
     _screen_periodic(raw)
-    _screen_elements(raw.symbols)
+    _screen_elements(raw.symbols, limits["xc"])
     volume = abs(np.linalg.det(raw.cell)) / len(raw.symbols)
     if volume > limits["max_volume_ang3_per_atom"]:
         raise Rejected(
@@ -61,7 +62,7 @@ def screen(raw: RawStructure, limits: dict[str, float]) -> None:
     _screen_distances(raw, limits)
 
 
-def screen_size(n_atoms: int, limits: dict[str, float]) -> None:
+def screen_size(n_atoms: int, limits: dict[str, Any]) -> None:
     """Return if a primitive cell of ``n_atoms`` is within ``max_atoms``, else raise `Rejected`."""
     if n_atoms > limits["max_atoms"]:
         raise Rejected(
@@ -102,7 +103,7 @@ def _screen_periodic(raw: RawStructure) -> None:
         raise Rejected(Reason.NOT_PERIODIC, f"the cell has no volume ({volume:.3g} Å³)")
 
 
-def _screen_elements(symbols: list[str]) -> None:
+def _screen_elements(symbols: list[str], xc: str) -> None:
     from ase.data import atomic_numbers
 
     elements = sorted(set(symbols))
@@ -111,24 +112,24 @@ def _screen_elements(symbols: list[str]) -> None:
             raise Rejected(Reason.UNKNOWN_ELEMENT, f"'{element}' is not an element")
     if "Fe" not in elements:
         raise Rejected(Reason.NO_FE, f"no iron among {', '.join(elements)}")
-    missing = [element for element in elements if element not in paw_elements()]
+    missing = [element for element in elements if element not in paw_elements(xc)]
     if missing:
-        raise Rejected(Reason.NO_PAW_DATASET, f"GPAW has no PBE dataset for {', '.join(missing)}")
+        raise Rejected(Reason.NO_PAW_DATASET, f"GPAW has no {xc} dataset for {', '.join(missing)}")
 
 
 @functools.cache
-def paw_elements() -> frozenset[str]:
-    """Elements with a PBE dataset in ``GPAW_SETUP_PATH`` or the package ``gpaw_data``."""
+def paw_elements(xc: str) -> frozenset[str]:
+    """Elements with a dataset for ``xc`` in ``GPAW_SETUP_PATH`` or the package ``gpaw_data``."""
     folders = os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep)
     package = importlib.util.find_spec("gpaw_data")
     for location in (package and package.submodule_search_locations) or ():
         folders.append(os.path.join(location, "setups"))
     names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
-    matches = [re.fullmatch(r"([A-Z][a-z]?)\.PBE(\.gz)?", name) for name in names]
+    matches = [re.fullmatch(rf"([A-Z][a-z]?)\.{re.escape(xc)}(\.gz)?", name) for name in names]
     return frozenset(match[1] for match in matches if match)
 
 
-def _screen_distances(raw: RawStructure, limits: dict[str, float]) -> None:
+def _screen_distances(raw: RawStructure, limits: dict[str, Any]) -> None:
     """Refuse two atoms, or an atom and its own image, that are too close."""
     from ase import Atoms
     from ase.data import atomic_numbers, covalent_radii

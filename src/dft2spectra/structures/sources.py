@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from dft2spectra.structures.listing import list_files
-from dft2spectra.structures.storage import read_index, read_structure, to_atoms, write_structures
+from dft2spectra.structures.storage import read_structure, to_atoms, write_structures
 
 __all__ = [
     "collect",
     "fingerprint",
-    "planned_ids",
+    "planned",
     "read_structure",
     "to_atoms",
     "write_structures",
 ]
 
-# Raised when the same files would give other structures; also in the fingerprint.
+# For the whole package: raised when the same files would give other structures. Part of the
+# fingerprint, so that a raised number reaches the structures before any job is planned.
 METHOD_VERSION = 1
 
 Structure = dict[str, Any]
@@ -208,25 +209,25 @@ def fingerprint(sources: list[dict[str, Any]], limits: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def planned_ids(
-    sources: list[dict[str, Any]], limits: dict[str, Any], index_dir: str | Path
-) -> list[str]:
-    """Sorted ids of the structures that ``collect`` accepts.
+def planned(
+    sources: list[dict[str, Any]], limits: dict[str, Any], folder: str | Path
+) -> tuple[list[Structure], list[dict[str, Any]]]:
+    """What ``collect`` gives, without its work while nothing has changed; nothing is written.
 
-    Read from ``index.csv`` in ``index_dir`` if its ``fingerprint.json`` still holds (a fraction of
-    a second), else from collecting in memory; nothing is written.
+    The accepted structures are read back from ``folder`` if its ``fingerprint.json`` still holds
+    (a fraction of a second; the rejected ones are then left out), else collected in memory.
 
     Raises
     ------
     ValueError
         As :func:`collect`.
     """
-    current = fingerprint(sources, limits)
+    folder = Path(folder)
     try:
-        stamp = (Path(index_dir) / "fingerprint.json").read_text(encoding="utf-8")
-        if json.loads(stamp) == {"fingerprint": current}:
-            return read_index(index_dir)
+        stamp = json.loads((folder / "fingerprint.json").read_text(encoding="utf-8"))
+        if stamp == {"fingerprint": fingerprint(sources, limits)}:
+            paths = sorted(folder.glob("accepted/*.json"))
+            return [json.loads(path.read_text(encoding="utf-8")) for path in paths], []
     except (OSError, ValueError, KeyError):  # never written, or damaged
         pass
-    accepted, _ = collect(sources, limits)
-    return [structure["structure_id"] for structure in accepted]
+    return collect(sources, limits)

@@ -1,6 +1,5 @@
 """Structures on disk: one JSON file for each, and tables of what was taken and what was not."""
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ def write_structures(
     fingerprint
         :func:`dft2spectra.structures.sources.fingerprint` of the sources and limits, taken before
         they were collected. It is written last, so that it never vouches for half a folder. Without
-        it, ``planned_ids`` reads the sources again.
+        it, ``planned`` reads the sources again.
     """
     from dft2spectra.records import read_json, write_json
 
@@ -79,12 +78,6 @@ def _write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]
     table = pd.DataFrame([[row[column] for column in columns] for row in rows], columns=columns)
     if not path.exists() or path.read_bytes() != table.to_csv(index=False).encode():
         write_csv(path, table)
-
-
-def read_index(out_dir: str | Path) -> list[str]:
-    """Structure ids in ``index.csv`` of a folder, in its order."""
-    with open(Path(out_dir) / "index.csv", encoding="utf-8", newline="") as handle:
-        return [row["structure_id"] for row in csv.DictReader(handle)]
 
 
 def read_structure(path: str | Path) -> Structure:
