@@ -11,109 +11,26 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.geometry.minkowski_reduction import minkowski_reduce
-from gpaw import GPAW, PW, ConvergenceError, setup_paths
+from gpaw import GPAW, ConvergenceError
 from gpaw.mpi import world
 
 from dft2spectra.columns import Status
+from dft2spectra.crystals.gpaw_input import SEMICORE, gpaw_parameters, start_moments, to_atoms
 from dft2spectra.crystals.sites import site_table
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import HARTREE_EV
 
-# Counts for paw_state and sites too.
+# Counts for gpaw_input, paw_state and sites too.
 METHOD_VERSION = 1
 RECORD_VERSION = 1
 
 STRUCTURE_KEYS = ("cell_ang", "symbols", "scaled_positions", "site_labels")
 
-Log = Callable[[str], None]
-
-
-def to_atoms(structure: dict[str, Any]) -> Atoms:
-    """ASE atoms of a structure file, with its initial moments.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite or the cell has no volume: foreign code must not see those.
-    """
-    cell = np.array(structure["cell_ang"], dtype=float)
-    positions = np.array(structure["scaled_positions"], dtype=float)
-    moments = np.array(structure["initial_moments_mub"], dtype=float)
-    if not all(np.isfinite(values).all() for values in (cell, positions, moments)):
-        raise ValueError("cell, positions or moments are not finite")
-    if abs(np.linalg.det(cell)) < 1.0:
-        raise ValueError(f"cell of {abs(np.linalg.det(cell)):.3g} Å³ holds no crystal")
-    atoms = Atoms(
-        structure["symbols"], cell=cell, scaled_positions=positions, pbc=True, magmoms=moments
-    )
-    # Short vectors in the same axes: primitive cells of body-centred crystals are needles, where
-    # k-meshes of equal density are uneven and GPAW warns of wrong results.
-    atoms.set_cell(minkowski_reduce(atoms.cell)[0])
-    atoms.wrap()
-    return atoms
-
-
-def start_moments(name: str, structure: dict[str, Any]) -> np.ndarray | None:
-    """Initial moments (µB) of a magnetic start; ``None`` where it does not differ from another.
-
-    ``ferromagnetic`` turns all guesses up, ``given`` keeps their signs, ``nonmagnetic`` sets them
-    to zero, ``alternating`` turns every second magnetic atom of an orbit down (and every second
-    orbit where orbits have one atom). An order larger than the cell is out of reach: structures are
-    reduced to their primitive cell.
-    """
-    given = np.array(structure["initial_moments_mub"], dtype=float)
-    guess = np.abs(given)
-    if name == "given":
-        return given if np.any(given < 0) else None
-    if name == "ferromagnetic":
-        return guess
-    if name == "nonmagnetic":
-        return np.zeros_like(guess)
-    signs = np.ones_like(guess)
-    count: dict[str, int] = {}
-    magnetic = [a for a in range(len(guess)) if guess[a] > 0.5]
-    labels = [structure["site_labels"][a] for a in magnetic]
-    single = len(set(labels)) == len(labels)
-    for a, label in zip(magnetic, labels, strict=True):
-        key = "all" if single else label
-        signs[a] = -1.0 if count.get(key, 0) % 2 else 1.0
-        count[key] = count.get(key, 0) + 1
-    return None if np.all(signs > 0) else guess * signs
-
-
-# Iron with 3s and 3p in the valence and three partial waves for s and p, made with
-#   gpaw dataset Fe -f PBE -P 3s,4s,1.0s,3p,4p,1.0p,3d,1.0d,F -r 1.9 -w -t 3s3p
-# The frozen 3p shell of the standard dataset leaves out its polarisation by the crystal, 0.26e21
-# V/m² of Vzz in FePt. Contact densities stay with the standard dataset and its re-solved core.
-SEMICORE = {"Fe": "3s3p"}
-# Total moments of the two runs agree within 0.01 µB per atom in the default campaign.
+# The semicore run must end in the magnetic state of the standard one; in the default campaign their
+# total moments agree within 0.01 µB per atom.
 SAME_STATE_MUB_PER_ATOM = 0.05
-setup_paths.insert(0, str(Path(__file__).parent / "datasets"))
 
-
-def gpaw_parameters(settings: dict[str, Any], rung: dict[str, Any]) -> dict[str, Any]:
-    """Keywords of GPAW for the campaign's settings with one rung of the ladder laid over them."""
-    chosen = {**settings, **rung}
-    parameters: dict[str, Any] = {
-        "mode": PW(chosen["cutoff_ev"]),
-        "xc": chosen["xc"],
-        "kpts": {"density": chosen["kpoint_density_ang"], "gamma": True},
-        "occupations": {"name": "fermi-dirac", "width": chosen["smearing_ev"]},
-        "maxiter": chosen["max_iterations"],
-        "convergence": {
-            "energy": chosen["convergence"]["energy_ev_per_electron"],
-            "density": chosen["convergence"]["density"],
-            "eigenstates": chosen["convergence"]["eigenstates"],
-        },
-    }
-    mixer = {
-        key: rung[f"mixer_{key}"] for key in ("beta", "nmaxold", "weight") if f"mixer_{key}" in rung
-    }
-    if mixer:
-        # A rung that speaks of mixing means Pulay's scheme; GPAW's own default is MSR1.
-        parameters["mixer"] = {"name": "pulay", "beta": 0.05, "nmaxold": 5, "weight": 50, **mixer}
-    return parameters
+Log = Callable[[str], None]
 
 
 def _iteration_line(log: Log, started: float) -> Callable[[Any], None]:

@@ -32,6 +32,7 @@ from dft2spectra.spectra.figures import (
     draw_spectrum,
 )
 
+# Counts for components, doppler, lineshape and nuclear too.
 METHOD_VERSION = 1
 
 LINE_COLUMNS = (
