@@ -15,7 +15,13 @@ from gpaw import GPAW, ConvergenceError
 from gpaw.mpi import world
 
 from dft2spectra.columns import Status
-from dft2spectra.crystals.gpaw_input import SEMICORE, gpaw_parameters, start_moments, to_atoms
+from dft2spectra.crystals.gpaw_input import (
+    SEMICORE,
+    SEMICORE_CUTOFF_EV,
+    gpaw_parameters,
+    start_moments,
+    to_atoms,
+)
 from dft2spectra.crystals.sites import site_table
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import HARTREE_EV
@@ -133,9 +139,9 @@ def _site_part(
     if settings["semicore_efg"]:
         atoms = to_atoms(structure)
         atoms.set_initial_magnetic_moments(calculator.get_magnetic_moments())
-        semicore, part["semicore"] = climb_ladder(
-            "semicore", atoms, settings, log, scratch, SEMICORE
-        )
+        finer = settings | {"cutoff_ev": max(settings["cutoff_ev"], SEMICORE_CUTOFF_EV)}
+        semicore, part["semicore"] = climb_ladder("semicore", atoms, finer, log, scratch, SEMICORE)
+        part["semicore"]["cutoff_ev"] = finer["cutoff_ev"]
         if semicore is None:
             error = part["semicore"]["attempts"][-1]["error"]
             part["status"] = part["semicore"]["status"]
