@@ -32,7 +32,7 @@ report: env
 	  $(BIN)/snakemake --cores 1 --report $(REPORT); fi
 
 test: env
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "not slow and not slurm"
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slow and not slurm"
 
 lint: env
 	$(BIN)/python -m pytest tests/contract/test_static.py

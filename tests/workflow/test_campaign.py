@@ -12,7 +12,6 @@ from campaign import ROOT, Campaign, new_folder
 
 from dft2spectra.columns import Site
 
-pytestmark = pytest.mark.xdist_group("real campaign")
 NAMES = {"Fe": "Fe", "FeAl": "AlFe", "FeCo": "FeCo", "FeNi": "FeNi", "FeTi": "TiFe"}
 
 
