@@ -31,6 +31,7 @@ report: env
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/$(RUN) -type f -newer $(REPORT) -print -quit)" ]; then \
 	  $(BIN)/snakemake --cores 1 --report $(REPORT); fi
 
+# A file of tests stays on one worker, so that the campaign it starts from is computed once.
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slow and not slurm"
 

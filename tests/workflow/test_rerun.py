@@ -7,7 +7,6 @@ import pytest
 import yaml
 from campaign import CONFIGS, Campaign
 
-
 SPECTRA = {"plot_mossbauer": 1, "mix_mossbauer": 1}
 MODELS = {"evaluate_model": 2, "train_model": 2, "predict_candidates": 1}
 FEATURES = {"featurize_soap": 1, "select_representatives": 1, **MODELS}
