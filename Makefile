@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet 
 KEY := $(shell { cat envs/lock.txt envs/gpaw_siteconfig.py; $(PYTHON) -V; pwd; } 2>&1 | cksum | cut -d' ' -f1)
 STAMP := $(shell [ -L .venv ] || echo .venv/complete-$(KEY))
 
-# GPAW and numpy-based code run one process per core; threads of their own would only get in the way.
+# GPAW, PySCF and numpy-based code run one process per core; threads of their own would only get in the way.
 export OMP_NUM_THREADS = 1
 
 .PHONY: run report test lint env clean
@@ -24,7 +24,8 @@ run: env
 	@echo
 	@echo "Report to open in a browser:   $(REPORT)"
 	@echo "Table of Fe sites:             results/$(RUN)/sites/sites.csv"
-	@echo "Spectra:                       results/$(RUN)/mossbauer/structures/"
+	@echo "Mössbauer spectra:             results/$(RUN)/mossbauer/structures/"
+	@echo "Infrared spectra:              results/$(RUN)/infrared/"
 
 # Made again only when a result is newer.
 report: env

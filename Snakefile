@@ -1,4 +1,4 @@
-"""From Fe crystals to 57Fe Mössbauer spectra: config.yaml says what, `snakemake -n` shows how."""
+"""From crystals and molecules to their spectra: config.yaml says what, `snakemake -n` shows how."""
 
 from snakemake.utils import min_version
 
@@ -28,6 +28,9 @@ include: "rules/features.smk"
 include: "rules/models.smk"
 include: "rules/candidates.smk"
 include: "rules/mossbauer.smk"
+include: "rules/molecules.smk"
+include: "rules/density.smk"
+include: "rules/infrared.smk"
 include: "rules/targets.smk"
 
 
@@ -35,9 +38,11 @@ rule all:
     """Everything that the campaign in config.yaml asks for."""
     default_target: True
     input:
-        rules.all_structures.input,
-        rules.all_hyperfine.input,
-        rules.all_sites.input,
-        rules.all_models.input,
-        rules.all_mossbauer.input,
+        rules.all_structures.input if MOSSBAUER else [],
+        rules.all_hyperfine.input if MOSSBAUER else [],
+        rules.all_sites.input if MOSSBAUER else [],
+        rules.all_models.input if MOSSBAUER else [],
+        rules.all_mossbauer.input if MOSSBAUER else [],
+        rules.all_density_models.input if INFRARED else [],
+        rules.all_infrared.input if INFRARED else [],
     localrule: True

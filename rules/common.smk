@@ -1,4 +1,4 @@
-"""Helpers of the rules: the checked configuration, the structures, versions and resources."""
+"""Helpers of the rules: checked configuration, structures, molecules, versions and resources."""
 
 import json
 import os
@@ -11,6 +11,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from dft2spectra.config import ConfigError, complete_config, message
+from dft2spectra.molecules.batches import batches
+from dft2spectra.molecules.campaign import measured_file, mistakes
+from dft2spectra.molecules.sources import read_molecule
 from dft2spectra.structures.listing import list_files
 from dft2spectra.structures.sources import planned
 
@@ -28,6 +31,11 @@ except ConfigError as error:
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
 )
+
+MOSSBAUER = "mossbauer" in config["branches"]
+INFRARED = "infrared" in config["branches"]
+
+BATCHES = batches(config["sampling"])
 
 # Calibration compounds are part of the campaign: one record serves both.
 SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
@@ -140,6 +148,27 @@ def as_json(*left_out):
     return content
 
 
+@cache
+def molecule_json(name):
+    """A molecule of the campaign as JSON, as its jobs read it."""
+    (entry,) = (entry for entry in config["molecules"] if entry["name"] == name)
+    return json.dumps(read_molecule(entry), indent=1, ensure_ascii=False)
+
+
+def labels(*splits):
+    """Pattern of the label files of these splits, with the molecule left open."""
+    return expand(
+        "<results>/molecules/{{molecule}}/labels/{batch}.npz",
+        batch=[name for name, frames in BATCHES.items() if frames["split"] in splits],
+    )
+
+
+def measured_bands(wildcards):
+    """Input function: the file with measured bands of a molecule, if there is one."""
+    path = measured_file(wildcards.molecule, config["infrared"]["measured"])
+    return [] if path is None else str(path)
+
+
 def method_versions(*modules):
     """METHOD_VERSION of modules of the library, read without importing them."""
     library = Path(find_spec("dft2spectra").origin).parent
@@ -149,7 +178,7 @@ def method_versions(*modules):
             library.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8")
         )
         versions[module] = int(
-            re.search(r"^METHOD_VERSION = (\d+)$", text, re.MULTILINE)[1]
+            re.search(r"^METHOD_VERSION = (\d+)\b", text, re.MULTILINE)[1]
         )
     return versions
 
@@ -159,13 +188,26 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def only(keys, section):
+    """Some keys of a section of the configuration, in its order."""
+    return {key: value for key, value in config[section].items() if key in keys}
+
+
 # Wrong names stop here; a job on a cluster node looks up only what it needs.
 if workflow.is_main_process:
-    campaign()
-    calibration_ids()
+    if MOSSBAUER:
+        campaign()
+        calibration_ids()
+    if INFRARED:
+        found = list(mistakes(config))
+        if found:
+            raise WorkflowError(message(config, found, CONFIG_FILES))
 
 
 wildcard_constraints:
     structure=r"[A-Za-z0-9.]+-\d+-[0-9a-f]{8}",
     target="|".join(config["learning"]["targets"]),
     mixture=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    molecule="|".join(re.escape(entry["name"]) for entry in config["molecules"]),
+    batch=r"(test|validation|train)-\d{3}\d*",
+    number=r"[1-9]\d*",

@@ -45,3 +45,24 @@ rule all_mossbauer:
         "<results>/mossbauer/structures",
         expand("<results>/mossbauer/mixtures/{mixture}.png", mixture=MIXTURES),
     localrule: True
+
+
+MOLECULES = [entry["name"] for entry in config["molecules"]]
+
+
+rule all_density_models:
+    """The density models with their errors."""
+    input:
+        expand(
+            "<results>/molecules/{molecule}/{file}",
+            molecule=MOLECULES,
+            file=["model.npz", "evaluation.json"],
+        ),
+    localrule: True
+
+
+rule all_infrared:
+    """The infrared spectra of the molecules."""
+    input:
+        expand("<results>/infrared/{molecule}/spectrum.png", molecule=MOLECULES),
+    localrule: True

@@ -52,3 +52,47 @@ class Status(StrEnum):
     NOT_CONVERGED = "not_converged"
     FAILED = "failed"
     REJECTED = "rejected"
+
+
+class Band(StrEnum):
+    """Columns of ``infrared/<molecule>/peaks.csv``: one row per band, from whatever source."""
+
+    POSITION = "position_cm1"
+    POSITION_ERROR = "position_error_cm1"  # standard error, jackknife over trajectories
+    POSITION_SPREAD = "position_spread_cm1"  # standard deviation between trajectories
+    INTENSITY = "intensity_km_mol"
+    INTENSITY_ERROR = "intensity_error_km_mol"  # standard error over trajectories
+    WIDTH = "fwhm_cm1"  # that of the window included
+    LOW = "low_cm1"  # limits of the integral
+    HIGH = "high_cm1"
+    HARMONIC_MODES = "harmonic_modes"
+    HARMONIC_POSITION = "harmonic_cm1"
+    HARMONIC_INTENSITY = "harmonic_km_mol"
+    HARMONIC_DEVIATION = "minus_harmonic_cm1"
+    MEASURED_LABEL = "measured_label"
+    MEASURED_POSITION = "measured_cm1"
+    MEASURED_INTENSITY = "measured_km_mol"
+    MEASURED_RELATIVE = "measured_relative"  # strongest band 100
+    MEASURED_DEVIATION = "minus_measured_cm1"
+    MEASURED_SOURCE = "measured_source"
+    MEASURED_TRUST = "measured_trust"
+
+
+class DensityTest(StrEnum):
+    """Columns of the table of test geometries of a density model; differences are model − DFT."""
+
+    FRAME = "frame"
+    TEMPERATURE = "temperature_k"
+    STATUS = "status"
+    REASON = "reason"
+    DENSITY = "density_error_percent"  # 100 ∫|Δn| / electrons
+    FREE_ATOMS = "free_atoms_error_percent"  # the same of superposed free atoms
+    UNCERTAINTY = "uncertainty_percent"  # what the model said of its density error beforehand
+    EXCESS = "excess_electrons"
+    ENERGY = "energy_error_mev"
+    FORCE_MAE = "force_mae_mev_ang"  # over the components of all atoms
+    FORCE_RMSE = "force_rmse_mev_ang"
+    FORCE_MAX = "force_max_error_mev_ang"
+    DIPOLE = "dipole_error_debye"  # length of the difference vector
+    GAP = "gap_error_mev"
+    SECONDS = "seconds"  # one energy with forces

@@ -189,6 +189,14 @@ def _not_finite(value: Any, key: Key = ()) -> Iterator[Finding]:
 
 
 def _semantic_errors(config: dict[str, Any]) -> Iterator[Finding]:
+    """Mistakes in the sections of the branches that run; the others may hold anything."""
+    if "mossbauer" in config["branches"]:
+        yield from _mossbauer_errors(config)
+    if "infrared" in config["branches"]:
+        yield from _infrared_errors(config)
+
+
+def _mossbauer_errors(config: dict[str, Any]) -> Iterator[Finding]:
     for section in ("structures", "calibration", "candidates"):
         for number, source in enumerate(config[section]["sources"]):
             yield from _source_errors((section, "sources", number), source)
@@ -205,6 +213,58 @@ def _semantic_errors(config: dict[str, Any]) -> Iterator[Finding]:
         yield (
             ("candidates", "rank_by"),
             f"allowed: the quantities in learning.targets, {', '.join(targets)}",
+        )
+
+
+def _infrared_errors(config: dict[str, Any]) -> Iterator[Finding]:
+    # On file systems that do not tell Water from water, one would overwrite the other.
+    names = [entry["name"].lower() for entry in config["molecules"]]
+    for number, entry in enumerate(config["molecules"]):
+        key: Key = ("molecules", number)
+        if names[number] in names[:number]:
+            yield (*key, "name"), "allowed: a name that no other molecule has"
+        if "smiles" in entry and "file" in entry:
+            yield key, "allowed: smiles or file, not both"
+    model, sampling = config["density_model"], config["sampling"]
+    if sampling["train"] < model["committee"]:
+        yield (
+            ("sampling", "train"),
+            f"allowed: at least density_model.committee, {model['committee']}",
+        )
+    for name in ("n_max", "l_max"):
+        most = model["two_body"][name]
+        if model["three_body"] and model["three_body"][name] > most:
+            yield (
+                ("density_model", "three_body", name),
+                f"allowed: at most density_model.two_body.{name}, {most}",
+            )
+    yield from _time_errors(config["dynamics"], config["infrared"])
+
+
+def _time_errors(dynamics: dict[str, Any], infrared: dict[str, Any]) -> Iterator[Finding]:
+    """Lengths of time and frequencies that do not go together."""
+    from dft2spectra.spectra.transform import CM1_FS, read_transform
+
+    step_ps = dynamics["timestep_fs"] / 1e3
+    if dynamics["spacing_ps"] < step_ps:
+        yield ("dynamics", "spacing_ps"), "allowed: no shorter than dynamics.timestep_fs"
+    transform = read_transform(infrared)
+    window_ps = transform.correlation_fs / 1e3
+    # The spectrum would be refused after days of dynamics.
+    if dynamics["trajectory_ps"] <= window_ps + step_ps:
+        yield (
+            ("dynamics", "trajectory_ps"),
+            f"allowed: longer than the {transform.window} window of {window_ps:.3g} ps that"
+            f" infrared.resolution_cm1 = {transform.resolution_cm1:g} needs",
+        )
+    # The Nyquist frequency 1/2τ, which the correction of the Verlet shift maps to 1/πτ.
+    radians = math.pi if infrared["undo_verlet_shift"] else 2.0
+    highest = 1.0 / (radians * dynamics["timestep_fs"] * CM1_FS)
+    if infrared["maximum_cm1"] >= highest:
+        yield (
+            ("infrared", "maximum_cm1"),
+            f"allowed: below {highest:.0f} cm⁻¹, the end of a spectrum of steps of"
+            f" {dynamics['timestep_fs']:g} fs",
         )
 
 

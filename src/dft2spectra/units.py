@@ -11,6 +11,29 @@ from scipy import constants
 BOHR_M = constants.physical_constants["Bohr radius"][0]
 HARTREE_J = constants.physical_constants["Hartree energy"][0]
 HARTREE_EV = HARTREE_J / constants.eV
+BOHR_ANG = BOHR_M * 1e10
+
+# One atomic unit of dipole moment, e bohr, in debye (1 D = 1e-21/c C m): 2.5417.
+EBOHR_DEBYE = constants.e * BOHR_M * constants.c * 1e21
+DEBYE_C_M = 1e-21 / constants.c
+
+# Mass of one atomic mass unit in electron masses, and wavenumber of one hartree.
+AMU_ME = constants.atomic_mass / constants.m_e
+HARTREE_CM1 = HARTREE_J / (constants.h * constants.c) / 100.0
+BOLTZMANN_HA_K = constants.k / HARTREE_J
+BOLTZMANN_EV_K = constants.k / constants.eV
+
+# One e Å, the unit of dipole moments in ASE, in debye: 4.8032.
+EANG_DEBYE = EBOHR_DEBYE / BOHR_ANG
+
+# Integrated absorption of a harmonic fundamental, Napierian: A = N_A |dµ/dQ|² / (12 ε0 c²), in
+# km/mol for dµ/dQ in e/√amu: 974.88 (Wilson, Decius and Cross, Molecular Vibrations, ch. 7).
+KM_MOL_PER_E2_AMU = (
+    constants.N_A
+    * constants.e**2
+    / (12.0 * constants.epsilon_0 * constants.c**2 * constants.atomic_mass)
+    / 1000.0
+)
 
 # One atomic unit of electric field gradient, Hartree/(e bohr²), in V/m²: 9.7174e21.
 EFG_AU_V_M2 = HARTREE_J / (constants.e * BOHR_M**2)
@@ -52,3 +75,8 @@ def splitting_per_vzz() -> float:
 def quadrupole_splitting_mm_s(vzz_1e21_v_m2: float, eta: float) -> float:
     """Signed quadrupole splitting ½ e Q Vzz √(1+η²/3) in mm/s; its sign is that of Vzz."""
     return splitting_per_vzz() * vzz_1e21_v_m2 * math.sqrt(1.0 + eta**2 / 3.0)
+
+
+def wavenumber_to_period_fs(wavenumber_cm1: float) -> float:
+    """Period in fs of a vibration at ``wavenumber_cm1``: 1000 cm⁻¹ takes 33.4 fs."""
+    return 1e15 / (100.0 * constants.c * wavenumber_cm1)

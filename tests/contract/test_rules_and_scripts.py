@@ -50,7 +50,7 @@ def test_one_script_per_rule(rules: dict[str, Any]) -> None:
     with_script = {name for name, rule in rules.items() if rule.script}
     assert {path.stem for path in SCRIPTS} == with_script
     shell = set(rules) - with_script
-    assert shell == {"write_crystal", "write_measured", "compute_hyperfine"}
+    assert shell == {"write_crystal", "write_measured", "write_molecule", "compute_hyperfine"}
 
 
 def test_names_agree(rules: dict[str, Any]) -> None:

@@ -91,13 +91,17 @@ def test_no_section_of_the_schema_is_open() -> None:
 
 def test_numbers_in_names_have_their_unit() -> None:
     suffixes = {"_ev": "eV", "_ang": "Å", "_mm_s": "mm/s", "_t": "T", "_k": "K", "_mub": "µB"}
+    suffixes |= {"_fs": "fs", "_cm1": "cm⁻¹", "_bohr": "bohr", "_debye": "D", "_percent": "%"}
+    suffixes |= {"_per_ps": "1/ps", "_mev_per_atom": "meV per atom", "_steps": "steps"}
     found = 0
     for path, node in keys(schema()):
         for suffix, unit in suffixes.items():
             if path.endswith(suffix):
                 assert node["unit"] == unit, path
                 found += 1
-    assert found >= 12
+        if path.endswith("_ps") and not path.endswith("_per_ps"):
+            assert node["unit"] == "ps", path
+    assert found >= 24
 
 
 # --- defaults -------------------------------------------------------------------------------------
@@ -202,6 +206,52 @@ def test_order_of_keys_does_not_matter() -> None:
             },
             ['candidates.rank_by = "bhf"', "learning.targets, moment"],
         ),
+        ({"branches": ["raman"]}, ["branches[0]", "mossbauer, infrared"]),
+        ({"branches": []}, ["branches = []", "a list no shorter than 1"]),
+        ({"molecules": []}, ["molecules = []", "a list no shorter than 1"]),
+        (
+            {"molecules": [{"name": "a/b"}]},
+            ['molecules[0].name = "a/b"', "text of the form"],
+        ),
+        (
+            {"molecules": [{"name": "water", "smile": "O"}]},
+            ["molecules[0].smile", "did you mean 'smiles'?"],
+        ),
+        (
+            {"molecules": [{"name": "water", "smiles": "O", "file": "water.xyz"}]},
+            ["molecules[0] = ", "smiles or file, not both"],
+        ),
+        (
+            {"molecules": [{"name": "water"}, {"name": "WATER"}]},
+            ['molecules[1].name = "WATER"', "a name that no other molecule has"],
+        ),
+        (
+            {"sampling": {"train": 3}},
+            ["sampling.train = 3", "at least density_model.committee, 4"],
+        ),
+        (
+            {
+                "density_model": {
+                    "three_body": {"n_max": 7, "l_max": 2, "l_total": 6, "channels": 6}
+                }
+            },
+            ["density_model.three_body.n_max = 7", "density_model.two_body.n_max, 6"],
+        ),
+        ({"density_model": {"ridge": [0]}}, ["density_model.ridge[0] = 0", "greater than 0"]),
+        ({"guards": {"action": "sfc"}}, ["guards.action", "did you mean 'scf'?"]),
+        ({"guards": {"min_overlap": 2}}, ["guards.min_overlap = 2", "at most 1"]),
+        (
+            {"dynamics": {"spacing_ps": 1.0e-4}},
+            ["dynamics.spacing_ps = 0.0001", "no shorter than dynamics.timestep_fs"],
+        ),
+        (
+            {"infrared": {"resolution_cm1": 10}},
+            ["dynamics.trajectory_ps", "longer than the gaussian window of 4.65 ps"],
+        ),
+        (
+            {"dynamics": {"timestep_fs": 4.0}},
+            ["infrared.maximum_cm1 = 4500", "below 2654 cm⁻¹", "steps of 4 fs"],
+        ),
         ({"run": "../results"}, ['run = "../results"', "text of the form"]),
         ({"structures": None}, ["structures = null", "a section of keys"]),
     ],
@@ -210,6 +260,14 @@ def test_mistake_is_named(sections: dict[str, Any], expected: list[str]) -> None
     text = refused(minimal(**sections))
     for words in expected:
         assert words in text
+
+
+def test_a_branch_that_does_not_run_may_hold_anything() -> None:
+    nowhere = {"sources": [{"kind": "files", "path": "nowhere"}]}
+    config = {"structures": nowhere, "branches": ["infrared"]}
+    assert complete_config(config)["structures"]["sources"] == nowhere["sources"]
+    assert "does not exist" in refused({**config, "branches": ["mossbauer", "infrared"]})
+    complete_config(minimal(branches=["mossbauer"], sampling={"train": 2}))
 
 
 def test_all_mistakes_at_once() -> None:

@@ -74,8 +74,19 @@ def new_folder(folder: Path) -> Path:
     return folder
 
 
+# What stands for density-functional theory of molecules, by the module that holds the real thing.
+STUBS = {
+    "molecules/equilibrium.py": "relax",
+    "molecules/harmonic.py": "harmonic_reference",
+    "molecules/labels.py": "label_geometry",
+    "density/training.py": "fit_from_files",
+    "density/evaluation.py": "evaluate_density_model",
+    "density/calculator.py": "DensityCalculator",
+}
+
+
 def stub_library(folder: Path) -> Path:
-    """A copy of the library in which one file differs: the command that runs the DFT of a crystal.
+    """A copy of the library without DFT: the outermost calls that run it are replaced.
 
     Snakemake finds the copy through ``PYTHONPATH``. Everything else is the real code, and the
     library itself holds no switch for tests.
@@ -86,6 +97,11 @@ def stub_library(folder: Path) -> Path:
         copy / "dft2spectra",
         ignore=shutil.ignore_patterns("__pycache__", "datasets"),
     )
-    stub = Path(__file__).with_name("stub_crystals_main.py")
-    shutil.copy(stub, copy / "dft2spectra" / "crystals" / "__main__.py")
+    here = Path(__file__).parent
+    shutil.copy(here / "stub_crystals_main.py", copy / "dft2spectra" / "crystals" / "__main__.py")
+    for path in (here / "stub_molecules.py", here.parent / "spring_molecules.py"):
+        shutil.copy(path, copy)
+    for module, name in STUBS.items():
+        with open(copy / "dft2spectra" / module, "a", encoding="utf-8") as file:
+            file.write(f"\n\nfrom stub_molecules import {name}\n")
     return copy

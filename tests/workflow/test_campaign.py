@@ -1,4 +1,4 @@
-"""A small real campaign from crystals to the report: GPAW, SOAP, XGBoost and spectra, no stubs."""
+"""A small real campaign from crystals and a molecule to the report: both branches, no stubs."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from campaign import ROOT, Campaign, new_folder
 
-from dft2spectra.columns import Site
+from dft2spectra.columns import Band, Site
 
 NAMES = {"Fe": "Fe", "FeAl": "AlFe", "FeCo": "FeCo", "FeNi": "FeNi", "FeTi": "TiFe"}
 
@@ -96,6 +96,52 @@ def test_spectra(results: Path, sites: pd.DataFrame) -> None:
     assert areas.area_fraction.tolist() == [0.5, 0.5]
 
 
+def test_density_model(results: Path) -> None:
+    """Eight geometries in a minimal basis: little, but far better than free atoms."""
+    folder = results / "molecules" / "water"
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    assert (card["n_train"], card["n_validation"]) == (8, 3)
+    summary = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    errors = summary["all"]
+    assert summary["n_test"] == len(pd.read_csv(folder / "evaluation.csv")) == 4
+    free_atoms = errors["free_atoms_error_percent"]["value"]
+    assert errors["density_error_percent"]["value"] < 0.2 * free_atoms
+    # The forces at 500 K are of the order of 2 eV/Å.
+    assert errors["force_mae_mev_ang"]["value"] < 150
+    for name in ("forces", "errors", "uncertainty"):
+        for ending in (".png", ".svg"):
+            assert (folder / f"{name}{ending}").stat().st_size > 5000
+
+
+def test_trajectories(results: Path) -> None:
+    folder = results / "molecules" / "water" / "trajectories"
+    for number in (1, 2):
+        with np.load(folder / f"{number}.npz") as run:
+            assert run["status"] == "finished"
+            assert len(run["dipole_debye"]) == 201
+            # The forces are the gradient of the energy, whatever the model is worth.
+            assert np.ptp(run["total_energy_ev"]) / 3 < 0.001
+            assert run["temperature_k"].max() > 5
+
+
+def test_infrared_spectrum(results: Path) -> None:
+    folder = results / "infrared" / "water"
+    evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    assert evaluation["status"] == "computed"
+    assert evaluation["left_out"] == {}
+    harmonic = pd.read_csv(folder / "harmonic.csv")
+    assert len(harmonic) == 3
+    assert not harmonic.imaginary.any()
+    spectrum = pd.read_csv(folder / "spectrum.csv", comment="#")
+    assert np.isfinite(spectrum.to_numpy()).all()
+    bands = pd.read_csv(folder / "peaks.csv")
+    assert list(bands.columns) == [str(column) for column in Band]
+    # Both stretches are one band at this resolution, and within its width of the harmonic ones.
+    strongest = bands.loc[bands[Band.INTENSITY].idxmax()]
+    assert abs(strongest[Band.POSITION] - harmonic.frequency_cm1[1:].mean()) < 300
+    assert bands[Band.MEASURED_POSITION].notna().sum() == 3
+
+
 def test_progress_of_the_dft_is_in_the_log(results: Path) -> None:
     for log in (results / "logs" / "compute_hyperfine").glob("*.log"):
         assert len(re.findall(r"iteration +\d+ +energy", log.read_text("utf-8"))) >= 5
@@ -122,6 +168,9 @@ def test_report_is_one_file_with_captions(done: Campaign) -> None:
         "Fe 50.0 %, FeTi 50.0 %",
         "folds grouped by structure type, seed 0",
         "1.5 Å",
+        "Infrared spectrum of water at 300 K",
+        "4 test geometries drawn at",
+        "LDA,VWN/sto-3g",
     ):
         assert json.dumps(words)[1:-1] in text  # the report holds its content as JSON
     assert "{{" not in text.split('<script id="results">')[1].split("</script>")[0]

@@ -11,15 +11,22 @@ from dft2spectra.config import complete_config
 from dft2spectra.structures.sources import collect
 
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
-DEMO = {
+CRYSTALS = {
     **{"screen_structures": 1, "write_crystal": 12, "compute_hyperfine": 12},
     **{"summarize_hyperfine": 1, "write_measured": 8, "calibrate": 1, "clean_sites": 1},
     **{"featurize_soap": 1, "select_representatives": 1, "evaluate_model": 4, "train_model": 4},
     **{"screen_candidates": 1, "predict_candidates": 1, "plot_mossbauer": 1, "mix_mossbauer": 1},
 }
-TINY = DEMO | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 4}
-STUB = DEMO | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 4}
-STUB |= {"evaluate_model": 2, "train_model": 2}
+MOLECULE = {
+    **{"write_molecule": 1, "relax_molecule": 1, "harmonic_reference": 1},
+    **{"sample_geometries": 7, "label_densities": 7, "fit_density_model": 1},
+    **{"evaluate_density_model": 1, "equilibrate": 1, "run_trajectory": 4, "infrared_spectrum": 1},
+}
+DEMO = CRYSTALS | MOLECULE
+SMALL = {"sample_geometries": 3, "label_densities": 3, "run_trajectory": 2}
+TINY = DEMO | SMALL | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 4}
+STUB = DEMO | SMALL | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 4}
+STUB |= {"evaluate_model": 2, "train_model": 2, "sample_geometries": 4, "label_densities": 4}
 EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
 
 
@@ -41,11 +48,34 @@ def test_every_campaign_in_config(
     merged = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     update_config(merged, yaml.safe_load(config.read_text(encoding="utf-8")))
     settings = complete_config(merged)
-    sources = settings["structures"]["sources"] + settings["calibration"]["sources"]
-    accepted, _ = collect(sources, settings["structures"])
-    assert len(accepted) >= 40
     jobs = planning.planned("--configfile", str(config))
-    assert jobs["compute_hyperfine"] == jobs["write_crystal"] == len(accepted)
+    if "mossbauer" in settings["branches"]:
+        sources = settings["structures"]["sources"] + settings["calibration"]["sources"]
+        accepted, _ = collect(sources, settings["structures"])
+        assert len(accepted) >= 40
+        assert jobs["compute_hyperfine"] == jobs["write_crystal"] == len(accepted)
+    if "infrared" in settings["branches"]:
+        molecules, sampling = len(settings["molecules"]), settings["sampling"]
+        frames = sum(sampling[split] for split in ("train", "validation", "test"))
+        assert jobs["fit_density_model"] == jobs["infrared_spectrum"] == molecules
+        assert jobs["run_trajectory"] == molecules * settings["dynamics"]["trajectories"]
+        assert jobs["label_densities"] >= molecules * frames / sampling["geometries_per_job"]
+
+
+@pytest.mark.parametrize(
+    ("branch", "expected", "wrong"),
+    [
+        ("mossbauer", CRYSTALS, "molecules: [{name: watr}]\npyscf: {xc: B3LYP}\n"),
+        ("infrared", MOLECULE, "structures: {sources: [{kind: files, path: nowhere}]}\n"),
+    ],
+)
+def test_one_branch_alone(
+    planning: Campaign, branch: str, expected: dict[str, int], wrong: str
+) -> None:
+    """Nothing of the other branch is asked for, whatever its sections hold."""
+    config = planning.folder / "one.yaml"
+    config.write_text(f"branches: [{branch}]\n{wrong}", encoding="utf-8")
+    assert planning.planned("--configfile", str(config)) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,6 +86,8 @@ def test_every_campaign_in_config(
         ("all_sites", {"clean_sites": 1}),
         ("all_models", {"predict_candidates": 1, "train_model": 4}),
         ("all_mossbauer", {"plot_mossbauer": 1, "mix_mossbauer": 1}),
+        ("all_density_models", {"fit_density_model": 1, "evaluate_density_model": 1}),
+        ("all_infrared", {"run_trajectory": 4, "infrared_spectrum": 1}),
     ],
 )
 def test_named_stops(planning: Campaign, target: str, last: dict[str, int]) -> None:
@@ -63,6 +95,7 @@ def test_named_stops(planning: Campaign, target: str, last: dict[str, int]) -> N
     assert last.items() <= jobs.items()
     if target == "all_structures":
         assert jobs == last
+    assert set(jobs).isdisjoint(MOLECULE) or set(jobs).isdisjoint(CRYSTALS)
 
 
 def test_no_structure_left(planning: Campaign) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from campaign import Campaign
@@ -70,3 +72,32 @@ def test_kill_9(fresh: Campaign, seed: int) -> None:
     for name, table in tables(undisturbed).items():
         pd.testing.assert_frame_equal(table, disturbed[name])
     assert undisturbed.planned(*TARGETS) == {}
+
+
+def test_kill_9_of_a_trajectory(fresh: Campaign) -> None:
+    """Snakemake keeps what a trajectory has behind it: the next attempt goes on from there."""
+    fresh.environment["STUB_STEP_SECONDS"] = "0.05"
+    folder = fresh.folder / "results" / "stub"
+    chunks = folder / "molecules" / "water" / "trajectories" / "1.npz.chunks"
+    process = subprocess.Popen(
+        fresh.command("--cores", "1", "all_infrared"),
+        cwd=fresh.folder,
+        env=fresh.variables(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 300
+    while len(list(chunks.glob("*.chunk"))) < 3 and time.monotonic() < end:
+        assert process.poll() is None, "the campaign ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    fresh.environment["STUB_STEP_SECONDS"] = "0"
+    fresh.finish("--unlock")
+    fresh.finish("all_infrared")
+    log = (folder / "logs" / "run_trajectory" / "water" / "1.log").read_text("utf-8")
+    assert re.search(r"goes on after step [4-9]\d", log)
+    with np.load(chunks.with_name("1.npz")) as run:
+        np.testing.assert_array_equal(run["step"], np.arange(201))
+    assert not chunks.exists()

@@ -46,6 +46,38 @@ MISTAKES = {
         "mossbauer: {mixtures: [{name: alloy, phases: [{structure: FeGe, fraction: 1}]}]}",
         ['phases[0].structure = "FeGe"', "one crystal of the campaign, FeGe-191-", ", FeGe-198-"],
     ),
+    "molecule that nobody knows": (
+        "molecules: [{name: watr}]",
+        ['molecules[0].name = "watr"', "no molecule named 'watr'", "did you mean water?"],
+    ),
+    "radical": (
+        "molecules: [{name: methyl, smiles: '[CH3]'}]",
+        ['molecules[0].smiles = "[CH3]"', "1 unpaired", "closed shells only"],
+    ),
+    "molecule without its file": (
+        "molecules: [{name: mine, file: mine.xyz}]",
+        ['molecules[0].file = "mine.xyz"', "no file mine.xyz"],
+    ),
+    "two molecules of one name": (
+        "molecules: [{name: water}, {name: Water}]",
+        ['molecules[1].name = "Water"', "no other molecule"],
+    ),
+    "hybrid functional": (
+        "pyscf: {xc: B3LYP}",
+        ['pyscf.xc = "B3LYP"', "exact exchange", "such as PBE"],
+    ),
+    "basis that nobody knows": (
+        "pyscf: {basis: def2-svpp}",
+        ['pyscf.basis = "def2-svpp"', "unknown basis", "did you mean def2svp?"],
+    ),
+    "measured bands that are not there": (
+        "infrared: {measured: nowhere}",
+        ['infrared.measured = "nowhere"', "a folder that is there"],
+    ),
+    "trajectories shorter than the window": (
+        "dynamics: {trajectory_ps: 2.5}\ninfrared: {resolution_cm1: 5}",
+        ["dynamics.trajectory_ps = 2.5", "longer than the gaussian window of 9.29 ps"],
+    ),
     "reference that is not there": (
         "calibration: {reference: Iron}",
         ['calibration.reference = "Iron"', "screening, Fe, Fe2VAl"],

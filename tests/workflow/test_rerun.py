@@ -14,6 +14,13 @@ SITES = {"clean_sites": 1, **FEATURES, **SPECTRA}
 ALL_DFT = {"compute_hyperfine": 6, "summarize_hyperfine": 1, "calibrate": 1, **SITES}
 # The list of structures is written anew, and mixtures look up their phases in it.
 LISTING = {"screen_structures": 1, "mix_mossbauer": 1}
+# The infrared branch, from its end to its beginning.
+SPECTRUM = {"infrared_spectrum": 1}
+TRAJECTORIES = {"run_trajectory": 2, **SPECTRUM}
+DYNAMICS = {"equilibrate": 1, **TRAJECTORIES}
+MODEL = {"fit_density_model": 1, "evaluate_density_model": 1, **DYNAMICS}
+LABELS = {"label_densities": 4, **MODEL}
+MOLECULE = {"relax_molecule": 1, "harmonic_reference": 1, "sample_geometries": 4, **LABELS}
 NAMES = ["Fe", "FeAl", "FeCo", "FeNi", "FeTi", "Fe3Si"]
 
 
@@ -47,6 +54,35 @@ EDITS = {
         },
         {"mix_mossbauer": 1},
     ),
+    "infrared.resolution_cm1": ({"infrared": {"resolution_cm1": 700}}, SPECTRUM),
+    "infrared.measured": ({"infrared": {"measured": None}}, SPECTRUM),
+    "dynamics.trajectory_ps": ({"dynamics": {"trajectory_ps": 0.2}}, TRAJECTORIES),
+    "dynamics.max_energy_change_mev_per_atom": (
+        {"dynamics": {"max_energy_change_mev_per_atom": 5}},
+        TRAJECTORIES,
+    ),
+    "dynamics.friction_per_ps": ({"dynamics": {"friction_per_ps": 20}}, DYNAMICS),
+    "dynamics.trajectories": (
+        {"dynamics": {"trajectories": 3}},
+        DYNAMICS | {"run_trajectory": 3},
+    ),
+    "dynamics.chunk_steps": ({"dynamics": {"chunk_steps": 7}}, {}),
+    "guards.action": ({"guards": {"action": "stop"}}, DYNAMICS),
+    "density_model.points_per_geometry": ({"density_model": {"points_per_geometry": 800}}, MODEL),
+    "sampling.train": (
+        {"sampling": {"train": 9}},
+        {"sample_geometries": 2, **MODEL, "label_densities": 2},
+    ),
+    "sampling.test": (
+        {"sampling": {"test": 5}},
+        {"sample_geometries": 1, "label_densities": 1, "evaluate_density_model": 1},
+    ),
+    "sampling.seed": ({"sampling": {"seed": 1}}, {"sample_geometries": 4, **LABELS}),
+    "pyscf.xc": ({"pyscf": {"xc": "BLYP"}}, MOLECULE),
+    "molecules": (
+        {"molecules": [{"name": "water", "smiles": "O"}]},
+        {"write_molecule": 1, **MOLECULE},
+    ),
     "one more structure": (
         {"structures": {"sources": sources([*NAMES, "FeRh"])}},
         {
@@ -65,7 +101,8 @@ def edited(campaign: Campaign, changes: dict[str, Any]) -> str:
     """Path of the campaign's config with some values changed."""
     config = yaml.safe_load((CONFIGS / campaign.config).read_text(encoding="utf-8"))
     for section, values in changes.items():
-        config[section] = {**config.get(section, {}), **values}
+        is_section = isinstance(values, dict)
+        config[section] = {**config.get(section, {}), **values} if is_section else values
     path = campaign.folder / "edited.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return str(path)
@@ -86,6 +123,11 @@ def test_edit_of_config(finished: Campaign, name: str) -> None:
         ("learning/soap.py", FEATURES),
         ("learning/boosting.py", MODELS),
         ("spectra/mossbauer.py", SPECTRA),
+        ("molecules/equilibrium.py", MOLECULE),
+        ("molecules/labels.py", LABELS),
+        ("density/training.py", MODEL),
+        ("density/calculator.py", DYNAMICS),
+        ("spectra/infrared.py", SPECTRUM),
     ],
 )
 def test_method_version(finished: Campaign, module: str, expected: dict[str, int]) -> None:
@@ -93,7 +135,7 @@ def test_method_version(finished: Campaign, module: str, expected: dict[str, int
     path = finished.library / "dft2spectra" / module
     text = path.read_text(encoding="utf-8")
     raised = re.sub(
-        r"^METHOD_VERSION = (\d+)$",
+        r"^METHOD_VERSION = (\d+)\b",
         lambda found: f"METHOD_VERSION = {int(found[1]) + 1}",
         text,
         flags=re.MULTILINE,

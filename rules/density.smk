@@ -1,0 +1,78 @@
+"""The model of the electron density, and how good what follows from it is."""
+
+
+rule fit_density_model:
+    """Jacobi–Legendre model of the density with its committee, and the card that says what it is."""
+    input:
+        labels=labels("train", "validation"),
+    output:
+        "<results>/molecules/{molecule}/card.json",
+        model="<results>/molecules/{molecule}/model.npz",
+    log:
+        "<logs>/fit_density_model/{molecule}.log",
+    benchmark:
+        "<benchmarks>/fit_density_model/{molecule}.jsonl"
+    conda:
+        "../envs/molecules.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        settings=config["density_model"],
+        pyscf=PYSCF,
+        method=method_versions("density.model", "density.one_shot", "density.training"),
+    script:
+        "../scripts/fit_density_model.py"
+
+
+rule evaluate_density_model:
+    """Errors of density, energy, forces and dipole on geometries that the fit never saw."""
+    input:
+        model="<results>/molecules/{molecule}/model.npz",
+        labels=labels("test"),
+    output:
+        "<results>/molecules/{molecule}/forces.svg",
+        "<results>/molecules/{molecule}/errors.svg",
+        "<results>/molecules/{molecule}/uncertainty.svg",
+        report(
+            "<results>/molecules/{molecule}/evaluation.csv",
+            caption="../report/density_errors.rst",
+            category="8 Density models",
+            labels={"molecule": "{molecule}", "result": "test geometries"},
+        ),
+        metrics="<results>/molecules/{molecule}/evaluation.json",
+        table="<results>/molecules/{molecule}/evaluation.parquet",
+        forces=report(
+            "<results>/molecules/{molecule}/forces.png",
+            caption="../report/forces.rst",
+            category="8 Density models",
+            labels={"molecule": "{molecule}", "result": "forces"},
+        ),
+        errors=report(
+            "<results>/molecules/{molecule}/errors.png",
+            caption="../report/density_errors.rst",
+            category="8 Density models",
+            labels={"molecule": "{molecule}", "result": "errors"},
+        ),
+        uncertainty=report(
+            "<results>/molecules/{molecule}/uncertainty.png",
+            caption="../report/uncertainty.rst",
+            category="8 Density models",
+            labels={"molecule": "{molecule}", "result": "uncertainty"},
+        ),
+    log:
+        "<logs>/evaluate_density_model/{molecule}.log",
+    benchmark:
+        "<benchmarks>/evaluate_density_model/{molecule}.jsonl"
+    conda:
+        "../envs/molecules.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(120),
+    params:
+        pyscf=PYSCF,
+        method=method_versions(
+            "density.model", "density.one_shot", "density.evaluation"
+        ),
+    script:
+        "../scripts/evaluate_density_model.py"

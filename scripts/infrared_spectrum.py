@@ -1,0 +1,19 @@
+"""Glue of the rule infrared_spectrum."""
+
+import sys
+
+sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from dft2spectra.spectra.infrared import write_infrared
+
+write_infrared(
+    snakemake.input.trajectories,
+    snakemake.input.harmonic,
+    snakemake.input.measured or None,
+    snakemake.params.temperature_k,
+    snakemake.params.settings,
+    snakemake.output.spectrum,
+    snakemake.output.peaks,
+    snakemake.output.figure,
+    snakemake.output.evaluation,
+)

@@ -1,0 +1,23 @@
+"""Charge-density model (Jacobi–Legendre) and the one-shot Kohn–Sham step that it feeds."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba
+
+
+def _cache_of_this_version() -> str:
+    """Folder for compiled kernels, another one for every state of the source.
+
+    Numba keys its cache on the file of a kernel, not on those of the kernels that it calls, so that
+    an update of the library could run old code.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return str(Path(home) / "dft2spectra" / f"kernels-{state}")
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    numba.config.CACHE_DIR = _cache_of_this_version()

@@ -1,0 +1,225 @@
+"""ASE calculator of the one-shot Kohn–Sham step, watched by its guards."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from dft2spectra.density import guards as guards_module
+from dft2spectra.density import model as model_module
+from dft2spectra.density import one_shot as one_shot_module
+from dft2spectra.density.guards import (
+    SCF,
+    STOP,
+    History,
+    check,
+    check_compatible,
+    geometry_uncertainty,
+    measure,
+    read_guards,
+    self_consistent,
+)
+from dft2spectra.density.model import DensityModel, ModelError, read_model
+from dft2spectra.density.one_shot import OneShot, OneShotError
+from dft2spectra.dynamics.stops import TrajectoryStopped
+from dft2spectra.molecules.contacts import COLLISION, closest_contact
+from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
+from dft2spectra.records import content_hash, read_json
+from dft2spectra.units import BOHR_ANG, HARTREE_EV
+
+METHOD_VERSION = 1  # covers the conversion of results and what a remedy replaces
+
+
+class DensityCalculator(Calculator):
+    """Energy (eV), forces (eV/Å) and dipole (e Å) from one diagonalisation per geometry.
+
+    The energy is that of Harris and Foulkes and the forces are its exact gradient. Both depend on
+    the geometry alone; only the guards look back, at the steps before. The dipole of a charged
+    molecule is about the centre of its nuclear charges.
+
+    Next to the properties, ``results`` holds ``diagnostics``: the numbers of
+    :func:`~dft2spectra.density.guards.measure` and, zero where no remedy was needed,
+    ``guard_scf_cycles``, ``guard_scf_residual_ha`` and ``guard_energy_change_ev``, the jump of the
+    energy that a remedy makes; and ``frames``: a sentence for every guard that this geometry broke.
+
+    Parameters
+    ----------
+    model
+        Density model made for this molecule's elements and charge and for these settings.
+    molecule
+        ``symbols``, ``positions_ang`` and ``charge``. The positions decide once on the axes of the
+        grid: those of the laboratory for linear and round molecules, else the molecule's own.
+    pyscf_settings
+        The ``pyscf`` section.
+    guards
+        The ``guards`` section; without one nothing is limited.
+
+    Raises
+    ------
+    ModelError
+        The model does not fit molecule or settings, or uncertainty is limited and the model has no
+        committee.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "dipole"]  # noqa: RUF012  (ASE's)
+
+    def __init__(
+        self,
+        model: DensityModel,
+        molecule: Mapping[str, Any],
+        pyscf_settings: Mapping[str, Any],
+        guards: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.guards = read_guards(guards)
+        self.symbols = list(molecule["symbols"])
+        self.settings = complete_settings(pyscf_settings)
+        check_compatible(model, self.settings, molecule["charge"], self.symbols)
+        self.committee = len(model.committee) > 1
+        if self.guards.max_uncertainty_percent is not None and not self.committee:
+            raise ModelError(
+                "guards.max_uncertainty_percent needs a model with a committee: fit it again, or"
+                " set the limit to null"
+            )
+        mol = build_molecule(
+            self.symbols, molecule["positions_ang"], molecule["charge"], self.settings
+        )
+        self.shot = OneShot(mol, model, self.settings)
+        self.history = History.empty()
+        self.identity = content_hash(
+            {
+                "model": model_hash(model),
+                "symbols": self.symbols,
+                "charge": molecule["charge"],
+                "laboratory_axes": bool(self.shot.laboratory_axes),
+                "settings": self.settings,
+                "guards": vars(self.guards),
+                "method_versions": [
+                    METHOD_VERSION,
+                    guards_module.METHOD_VERSION,
+                    one_shot_module.METHOD_VERSION,
+                    model_module.METHOD_VERSION,
+                ],
+            }
+        )
+
+    @classmethod
+    def from_files(
+        cls,
+        model_path: str | Path,
+        molecule_json: str | Path,
+        pyscf_settings: Mapping[str, Any],
+        guards: Mapping[str, Any] | None = None,
+    ) -> "DensityCalculator":
+        """The calculator of a model file and a molecule's record."""
+        return cls(read_model(model_path), read_json(molecule_json), pyscf_settings, guards)
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes
+    ) -> None:
+        """Set ``results``, whatever property was asked for: a step has them all.
+
+        Raises
+        ------
+        ValueError
+            The atoms are not those of the molecule, or periodic.
+        TrajectoryStopped
+            The geometry has broken down, or a guard with the action ``stop`` was broken.
+        """
+        super().calculate(atoms, properties, system_changes)
+        here: Atoms = self.atoms  # type: ignore[assignment]
+        self._check(here)
+        positions = here.get_positions() / BOHR_ANG
+        try:
+            self._step(here, positions)
+        except (OneShotError, np.linalg.LinAlgError) as error:
+            raise TrajectoryStopped(f"the one-shot step failed: {error}", here.copy()) from error
+
+    def state(self) -> dict[str, NDArray]:
+        """What the guards compare with, for an exact restart."""
+        return dict(vars(self.history))
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Go on from the result of :meth:`state`."""
+        self.history = History(**state)
+        self.reset()
+
+    def _check(self, atoms: Atoms) -> None:
+        if list(atoms.symbols) != self.symbols:
+            raise ValueError(
+                f"this calculator is for the atoms {' '.join(self.symbols)} in this order, not"
+                f" {' '.join(atoms.symbols)}"
+            )
+        if atoms.pbc.any():
+            raise ValueError("the density model is for free molecules: no periodic boundaries")
+        positions = atoms.get_positions()
+        if not np.isfinite(positions).all():
+            raise TrajectoryStopped("positions are not finite", atoms.copy())
+        ratio, first, second = closest_contact(self.symbols, positions)
+        if ratio < COLLISION:
+            raise TrajectoryStopped(
+                f"atoms {first} and {second} ({self.symbols[first]} and {self.symbols[second]})"
+                f" collide: {ratio:.2f} of the sum of their covalent radii",
+                atoms.copy(),
+            )
+
+    def _step(self, atoms: Atoms, positions: NDArray) -> None:
+        result = self.shot.step(positions)
+        uncertainty = float("nan")
+        if self.committee:
+            uncertainty = geometry_uncertainty(
+                self.model, self.symbols, positions, self.settings["grid_level"]
+            )
+        measured = measure(result, self.history, uncertainty)
+        reasons = check(measured, self.guards)
+        if reasons and self.guards.action == STOP:
+            raise TrajectoryStopped("; ".join(reasons), atoms.copy())
+        energy, gradient = result.energy, result.gradient
+        mixing = self.model.card.get("dipole_mixing", 1.0)
+        dipole = mixing * result.dipole + (1.0 - mixing) * result.input_dipole
+        remedy = {"cycles": 0.0, "residual": 0.0, "change": 0.0}
+        if reasons and self.guards.action == SCF:
+            better = self_consistent(self.shot, result, positions, self.guards.scf_cycles)
+            energy, gradient, dipole = better.energy, better.gradient, better.dipole
+            remedy = {
+                "cycles": better.cycles,
+                "residual": better.residual,
+                "change": (better.energy - result.energy) * HARTREE_EV,
+            }
+            reasons = [f"{reason}; {better.sentence}" for reason in reasons]
+        # Also after a remedy the next step is compared with the one-shot result: like with like.
+        self.history = self.history.after(result)
+        self.results = {
+            "energy": energy * HARTREE_EV,
+            "free_energy": energy * HARTREE_EV,
+            "forces": -np.asarray(gradient) * HARTREE_EV / BOHR_ANG,
+            "dipole": dipole * BOHR_ANG,
+            "diagnostics": {
+                **measured,
+                "guard_scf_cycles": float(remedy["cycles"]),
+                "guard_scf_residual_ha": remedy["residual"],
+                "guard_energy_change_ev": remedy["change"],
+            },
+            "frames": reasons,
+        }
+
+
+def model_hash(model: DensityModel) -> str:
+    """Hash of what decides on the predictions of a model."""
+    arrays = [model.coefficients, model.committee]
+    return content_hash(
+        {
+            "species": model.basis.species,
+            "basis": model.basis.settings,
+            "card": {key: model.card.get(key) for key in ("target", "uncertainty_scale")},
+            "arrays": [
+                hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays
+            ],
+        }
+    )

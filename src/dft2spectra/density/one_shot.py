@@ -1,0 +1,399 @@
+"""Energy, forces, dipole and gap from one diagonalisation in the potential of a predicted density.
+
+The input density ``n_in = n_at + δn`` is a superposition of free atoms plus what a model predicts,
+brought to the right number of electrons. With D, n_out from one diagonalisation in its potential the
+Harris–Foulkes energy (Harris, Phys. Rev. B 31, 1770 (1985); Foulkes and Haydock, 39, 12520 (1989)) is
+
+    E = Tr D (T + V_at) + E_pairs
+        + Σ_g w_g (n_out − n_at) V_δ − ½ cᵀ b
+        + Σ_g w_g [v_xc[n_in]·(n_out − n_in) + e_xc[n_in]].
+
+V_at is the potential of nuclei and free atoms, analytic, E_pairs the nuclear repulsion minus the
+Coulomb energy of the free atoms, analytic. V_δ is the potential of the Coulomb-metric fit
+``c = V⁻¹ b``, ``b_P = Σ_g w_g δn v_P``, of δn (Dunlap, J. Chem. Phys. 78, 3140 (1983): the error of the
+energy is quadratic in that of the fit). The dot stands for the density and its gradient.
+
+E is stationary in D, so that its gradient needs no response of the orbitals; but n_in is not
+self-consistent and moves with the atoms. What multiplies ∂n_in is ``f_xc·(n_out − n_in)`` and the
+potential of ``c̃ − c``, c̃ the fit of ``n_out − n_at``. Grid points ride on their atoms, and the weights
+change with them; both are part of the gradient, which is exact. Atomic units throughout.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from pyscf import dft, gto
+
+from dft2spectra.density import atoms as free_atoms
+from dft2spectra.density.coulomb import AuxiliaryBasis
+from dft2spectra.density.frame import frame_gradient, molecular_frame
+from dft2spectra.density.grid import Grid, build_grid, weight_gradient
+from dft2spectra.density.model import DensityModel
+from dft2spectra.density.orbitals import density_force, evaluate
+
+METHOD_VERSION = 1  # covers atoms, coulomb, frame, grid, orbitals, shells and tables
+
+# Below this input density the exchange–correlation energy is left out: 1e-9 hartree in all.
+SMALLEST_DENSITY = 1e-9
+SMALLEST_SHARE = 1e-10  # electrons
+# Basis functions on the grid are kept between the two passes up to this size.
+KEPT_BYTES = 1.5e9
+CHUNK = 16_000  # points at once
+
+
+class OneShotError(RuntimeError):
+    """A geometry for which one diagonalisation gives no usable result."""
+
+
+@dataclass
+class Result:
+    """What one step gives; atomic units.
+
+    Attributes
+    ----------
+    energy, gradient
+        Hartree, and hartree/bohr with shape (atoms, 3) or None.
+    dipole
+        e bohr, shape (3,), of the density matrix about the centre of the nuclear charges.
+    input_dipole
+        The same of the input density.
+    density_matrix, orbitals, orbital_energies, occupied
+        In the frame of :attr:`mol`.
+    excess_electrons
+        Electrons that the predicted density had too many before it was corrected.
+    """
+
+    energy: float
+    gradient: np.ndarray | None
+    dipole: np.ndarray
+    input_dipole: np.ndarray
+    density_matrix: np.ndarray
+    orbitals: np.ndarray
+    orbital_energies: np.ndarray
+    occupied: int
+    excess_electrons: float
+    mol: gto.Mole
+
+    @property
+    def gap(self) -> float:
+        """Energy between the highest occupied and the lowest empty orbital, hartree."""
+        if self.occupied == len(self.orbital_energies):
+            return float("inf")
+        levels = self.orbital_energies[self.occupied - 1 : self.occupied + 1]
+        return float(levels[1] - levels[0])
+
+
+class OneShot:
+    """One-diagonalisation Kohn–Sham for one molecule and one density model.
+
+    Parameters
+    ----------
+    mol
+        The molecule in any geometry: elements, order, basis and charge count.
+    model
+        Gives the difference density; anything with the methods of
+        :class:`~dft2spectra.density.model.DensityModel`.
+    settings
+        The ``pyscf`` section: xc, auxiliary_basis, grid_level.
+    laboratory_axes
+        Lay the grid along the axes of the laboratory, as for linear and round molecules, instead of
+        the principal axes. None decides by the geometry of ``mol``.
+    """
+
+    def __init__(
+        self,
+        mol: gto.Mole,
+        model: DensityModel,
+        settings: dict[str, Any],
+        laboratory_axes: bool | None = None,
+    ) -> None:
+        if mol.spin or mol.nelectron % 2:
+            raise OneShotError(
+                f"{mol.nelectron} electrons with {mol.spin} unpaired: only closed shells"
+            )
+        self.mol = mol.copy()
+        self.mol.verbose = 0
+        self.model = model
+        self.settings = settings
+        self.symbols = [mol.atom_pure_symbol(i) for i in range(mol.natm)]
+        self.numbers = np.array([gto.charge(symbol) for symbol in self.symbols])
+        self.atoms = [
+            free_atoms.atomic_density(symbol, settings["xc"], settings["basis"])
+            for symbol in self.symbols
+        ]
+        self.kind = dft.libxc.xc_type(settings["xc"])
+        if laboratory_axes is None:
+            laboratory_axes = molecular_frame(self.numbers, mol.atom_coords()).degenerate
+        self.laboratory_axes = laboratory_axes
+        # Memory of the basis functions on the grid, used again by the next step.
+        self.buffers: list[np.ndarray] = []
+
+    def step(
+        self, positions: np.ndarray, forces: bool = True, reference: np.ndarray | None = None
+    ) -> Result:
+        """The result at ``positions`` (atoms, 3), bohr.
+
+        Parameters
+        ----------
+        forces
+            Whether the gradient is wanted.
+        reference
+            Positions in the frame of an earlier result (``mol.atom_coords()``): of the equivalent
+            frames the one that turned least is taken, so that orbitals can be compared.
+        """
+        positions = np.asarray(positions, dtype=float)
+        rotation, centre = np.eye(3), np.zeros(3)
+        if not self.laboratory_axes:
+            frame = molecular_frame(self.numbers, positions)
+            rotation, centre = (
+                _nearest(frame.rotation, positions - frame.centre, reference),
+                frame.centre,
+            )
+        inside = (positions - centre) @ rotation.T
+        mol = self.mol.set_geom_(inside, unit="Bohr", inplace=False)
+        result = _Step(self, mol, inside).run(forces)
+        if result.gradient is not None:
+            if not self.laboratory_axes:
+                try:
+                    result.gradient = frame_gradient(result.gradient, inside, self.numbers)
+                except ValueError as error:
+                    raise OneShotError(str(error)) from error
+            result.gradient = result.gradient @ rotation
+        result.dipole = result.dipole @ rotation
+        result.input_dipole = result.input_dipole @ rotation
+        return result
+
+
+def _nearest(rotation: np.ndarray, x: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
+    """The frame, of the 24 that a cube cannot tell apart, in which ``x`` is nearest ``reference``."""
+    if reference is None:
+        return rotation
+    best = max(_cube(), key=lambda turn: np.sum((x @ (turn @ rotation).T) * reference))
+    return best @ rotation
+
+
+def _cube() -> Iterator[np.ndarray]:
+    """The 24 rotations of a cube."""
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [2, 1, 0], [1, 0, 2]):
+        for signs in np.ndindex(2, 2, 2):
+            turn = np.eye(3)[order] * (1 - 2 * np.array(signs))[:, None]
+            if np.linalg.det(turn) > 0:
+                yield turn
+
+
+class _Step:
+    """One geometry: what the energy and the gradient share."""
+
+    def __init__(self, shot: OneShot, mol: gto.Mole, positions: np.ndarray) -> None:
+        self.shot, self.mol, self.positions = shot, mol, positions
+        self.grid: Grid = build_grid(shot.numbers, positions, shot.settings["grid_level"])
+        self.auxiliary = AuxiliaryBasis(mol, shot.settings["auxiliary_basis"])
+        self.chunks = _chunks(self.grid.owner)
+        size = len(self.grid.weights) * mol.nao * 8 * (1 if shot.kind == "LDA" else 4)
+        self.kept: list[np.ndarray] | None = [] if size < KEPT_BYTES else None
+        self._predict()
+
+    # --- the input density and its potential -----------------------------------------------------
+
+    def _predict(self) -> None:
+        shot, grid = self.shot, self.grid
+        w = grid.weights
+        self.n_at, self.slope_at = free_atoms.density_on_grid(
+            shot.atoms, self.positions, grid.points
+        )
+        # Where a point cannot carry 1e-10 electrons the model is not asked.
+        self.asked = np.flatnonzero(np.abs(w) * self.n_at > SMALLEST_SHARE)
+        self.raw, slope = np.zeros(len(w)), np.zeros((len(w), 3))
+        self.raw[self.asked], slope[self.asked] = shot.model.evaluate(
+            shot.symbols, self.positions, grid.points[self.asked], grid.owner[self.asked]
+        )
+        self.electrons = float(sum(atom.charges.sum() for atom in shot.atoms))
+        # A model of the full density replaces the free atoms instead of correcting them.
+        self.base = 0.0 if shot.model.card.get("target") == "full" else 1.0
+        difference = self.raw + (self.base - 1) * self.n_at
+        self.excess = float(w @ difference) + shot.mol.charge
+        self.kappa = self.excess / self.electrons
+        self.delta = difference - self.kappa * self.n_at
+        n_in = self.n_at + self.delta
+        slope_in = (self.base - self.kappa) * self.slope_at + slope
+        self.rho_in = np.vstack([n_in, slope_in.T]) if shot.kind != "LDA" else n_in[None]
+        self.dense = n_in > SMALLEST_DENSITY
+        rho = np.where(self.dense, self.rho_in, 0.0)
+        exc, vxc, self.fxc, _ = dft.numint.NumInt().eval_xc_eff(
+            shot.settings["xc"], rho if shot.kind != "LDA" else rho[0], 2, xctype=shot.kind
+        )
+        self.e_xc = np.where(self.dense, exc * n_in, 0.0)
+        self.v_xc = np.where(self.dense, vxc, 0.0)
+        self.b = self.auxiliary.project(grid.points, w * self.delta)
+        self.c = self.auxiliary.solve(self.b)
+        self.v_delta = self.auxiliary.potential(grid.points, self.c)
+
+    def _orbitals_on_grid(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Chunks of points with the basis functions (and their gradients) on them."""
+        deriv = 0 if self.shot.kind == "LDA" else 1
+        for number, part in enumerate(self.chunks):
+            if self.kept is not None and number < len(self.kept):
+                yield part, self.kept[number]
+                continue
+            buffers = self.shot.buffers
+            values = evaluate(
+                self.mol,
+                self.grid.points[part],
+                deriv,
+                buffers[number] if self.kept is not None and number < len(buffers) else None,
+            )
+            if self.kept is not None:
+                self.kept.append(values)
+                buffers[number : number + 1] = [values]
+            yield part, values
+
+    def _hamiltonian(self) -> np.ndarray:
+        matrix = np.zeros((self.mol.nao, self.mol.nao))
+        u = self.grid.weights * (self.v_xc[0] + self.v_delta)
+        for part, values in self._orbitals_on_grid():
+            # functions × points, contiguous
+            phi = values[0].T
+            y = phi * (0.5 * u[part])
+            for axis in range(1, len(values)):
+                y += values[axis].T * (self.grid.weights[part] * self.v_xc[axis, part])
+            matrix += phi @ y.T
+        self.core = self.mol.intor("int1e_kin") + free_atoms.potential_matrix(
+            self.mol, self.shot.atoms
+        )
+        return self.core + matrix + matrix.T
+
+    # --- energy and gradient ---------------------------------------------------------------------
+
+    def run(self, forces: bool) -> Result:
+        shot, mol, w = self.shot, self.mol, self.grid.weights
+        hamiltonian = self._hamiltonian()
+        if not np.isfinite(hamiltonian).all():
+            raise OneShotError("the Hamiltonian is not finite: the geometry has broken down")
+        levels, orbitals = scipy.linalg.eigh(hamiltonian, mol.intor("int1e_ovlp"))
+        occupied = mol.nelectron // 2
+        half = orbitals[:, :occupied]
+        dm = 2 * half @ half.T
+        rho_out = np.empty_like(self.rho_in)
+        for part, values in self._orbitals_on_grid():
+            psi = half.T @ values[0].T
+            rho_out[0, part] = 2 * np.einsum("ip,ip->p", psi, psi)
+            for axis in range(1, len(values)):
+                rho_out[axis, part] = 4 * np.einsum("ip,ip->p", psi, half.T @ values[axis].T)
+        change = np.where(self.dense, rho_out - self.rho_in, 0.0)
+        bare = rho_out[0] - self.n_at
+        pairs, pairs_gradient = free_atoms.hartree_pairs(shot.atoms, shot.numbers, self.positions)
+        exchange = np.einsum("xp,xp->p", self.v_xc, change) + self.e_xc
+        energy = (
+            float(np.einsum("ij,ij", dm, self.core))
+            + pairs
+            + float((w * bare) @ self.v_delta)
+            - 0.5 * float(self.c @ self.b)
+            + float(w @ exchange)
+        )
+        gradient = None
+        if forces:
+            weighted = 2 * (half * levels[:occupied]) @ half.T
+            gradient = (
+                pairs_gradient
+                + free_atoms.potential_gradient(mol, shot.atoms, dm)
+                - free_atoms.overlap_gradient(mol, weighted)
+                + self._grid_gradient(dm, change, bare, exchange)
+            )
+        return Result(
+            energy=energy,
+            gradient=gradient,
+            dipole=_dipole(mol, dm),
+            input_dipole=self._input_dipole(),
+            density_matrix=dm,
+            orbitals=orbitals,
+            orbital_energies=levels,
+            occupied=occupied,
+            excess_electrons=self.excess,
+            mol=mol,
+        )
+
+    def _input_dipole(self) -> np.ndarray:
+        """Dipole of nuclei and input density about the centre of the nuclear charges, e bohr.
+
+        The free atoms, round and neutral, have none.
+        """
+        charges = self.shot.numbers
+        centre = charges @ self.positions / charges.sum()
+        return -(self.grid.weights * self.delta) @ (self.grid.points - centre)
+
+    def _grid_gradient(
+        self, dm: np.ndarray, change: np.ndarray, bare: np.ndarray, exchange: np.ndarray
+    ) -> np.ndarray:
+        """Derivatives of all sums over the grid at fixed D."""
+        shot, grid, w = self.shot, self.grid, self.grid.weights
+        points, owner = grid.points, grid.owner
+        # the response of the predicted density: W from electrostatics, K from f_xc
+        other = self.auxiliary.solve(self.auxiliary.project(points, w * bare)) - self.c
+        w_field = self.auxiliary.potential(points, other)
+        k_field = np.where(self.dense, np.einsum("xyp,yp->xp", self.fxc, change), 0.0)
+        toward = np.zeros((len(w), 3)) if len(k_field) == 1 else k_field[1:].T
+        pull = w_field + k_field[0]
+        kappa_pull = (
+            -float(w @ (pull * self.n_at + np.einsum("pk,pk->p", toward, self.slope_at)))
+            / self.electrons
+        )
+        gradient = self.auxiliary.potential_gradient(
+            points, owner, self.c, w * bare, other, w * self.delta
+        )
+        gradient -= self.auxiliary.metric_gradient(other + 0.5 * self.c, self.c)
+        gradient += free_atoms.density_gradient(
+            shot.atoms,
+            self.positions,
+            points,
+            owner,
+            w * ((self.base - self.kappa) * pull + (self.base - 1) * kappa_pull)
+            - w * (self.v_delta + w_field),
+            w[:, None] * (self.base - self.kappa) * toward,
+        )
+        gradient += shot.model.gradient(
+            shot.symbols,
+            self.positions,
+            points[self.asked],
+            owner[self.asked],
+            (w * (pull + kappa_pull))[self.asked],
+            (w[:, None] * toward)[self.asked],
+        )
+        gradient += weight_gradient(
+            grid,
+            shot.numbers,
+            self.positions,
+            bare * self.v_delta
+            + w_field * self.delta
+            + exchange
+            + kappa_pull * (self.raw + (self.base - 1) * self.n_at),
+        )
+        u = 2 * w * (self.v_xc[0] + self.v_delta)
+        for part, values in self._orbitals_on_grid():
+            x = dm @ values[0].T
+            p = x * u[part]
+            q = slope = None
+            if len(values) > 1:
+                slope = self.v_xc[1:, part]
+                along = values[1].T * slope[0]
+                for axis in (1, 2):
+                    along += values[axis + 1].T * slope[axis]
+                p += 2 * w[part] * (dm @ along)
+                q, slope = (2 * w[part] * x).T, slope.T
+            gradient += density_force(self.mol, points[part], owner[part], p.T, q, slope)
+        return gradient
+
+
+def _chunks(owner: np.ndarray) -> list[slice]:
+    return [slice(i, min(i + CHUNK, len(owner))) for i in range(0, len(owner), CHUNK)]
+
+
+def _dipole(mol: gto.Mole, dm: np.ndarray) -> np.ndarray:
+    """Dipole in e bohr about the centre of the nuclear charges."""
+    charges, positions = mol.atom_charges(), mol.atom_coords()
+    centre = charges @ positions / charges.sum()
+    with mol.with_common_orig(centre):
+        electrons = np.einsum("xij,ji->x", mol.intor("int1e_r"), dm)
+    return charges @ (positions - centre) - electrons

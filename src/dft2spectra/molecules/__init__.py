@@ -1,0 +1,1 @@
+"""Molecules: sources, PySCF calculations, harmonic reference, sampled geometries, their labels."""

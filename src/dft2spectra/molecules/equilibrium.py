@@ -1,0 +1,159 @@
+"""Equilibrium geometry of a molecule: quasi-Newton steps on Kohn–Sham forces, restartable.
+
+Energies and forces of all steps stand in one record, rewritten whole after each step. A job that
+starts again walks the same path through the recorded steps without computing them, so a kill at any
+moment loses the step in hand.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.optimize import BFGS
+from numpy.typing import NDArray
+
+from dft2spectra.molecules.pyscf_input import (
+    build_mean_field,
+    build_molecule,
+    complete_settings,
+    settings_hash,
+)
+from dft2spectra.records import content_hash, read_json, write_json
+from dft2spectra.units import BOHR_ANG, HARTREE_EV
+
+METHOD_VERSION = 1
+
+FMAX_EV_ANG = 0.005
+MAX_STEPS = 200
+
+
+def relax(
+    molecule: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    record_json: str | Path,
+    fmax_ev_ang: float = FMAX_EV_ANG,
+    max_steps: int = MAX_STEPS,
+    progress: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Molecule at the minimum nearest to where it starts.
+
+    Parameters
+    ----------
+    molecule
+        As :func:`dft2spectra.molecules.sources.read_molecule` returns it.
+    settings
+        The ``pyscf`` section; see :func:`dft2spectra.molecules.pyscf_input.build_molecule`.
+    record_json
+        Record of the steps. One of the same start and settings is continued, any other replaced.
+    fmax_ev_ang
+        Largest force on an atom at the end, eV/Å.
+    max_steps
+        Steps after which the search is given up.
+    progress
+        Receives one line per step.
+
+    Returns
+    -------
+    dict
+        The molecule with ``positions_ang`` at the minimum, ``energy_ev``, ``max_force_ev_ang``,
+        ``n_steps``, ``settings``, ``settings_hash`` and ``method_version``.
+
+    Raises
+    ------
+    ValueError
+        A step or the search did not converge; the message says what to change.
+    """
+    if not fmax_ev_ang > 0.0:
+        raise ValueError(f"fmax_ev_ang must be positive, not {fmax_ev_ang}")
+    name = molecule["name"]
+    atoms = Atoms(molecule["symbols"], positions=molecule["positions_ang"])
+    atoms.calc = _RecordedKohnSham(molecule, settings, Path(record_json), progress)
+    # The optimizer itself is silent: its log would show recorded steps as new.
+    search = BFGS(atoms, logfile=None)
+    converged = search.run(fmax=fmax_ev_ang, steps=max_steps)
+    largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    if not converged:
+        raise ValueError(
+            f"{name}: a force of {largest:.4f} eV/Å is left after {search.nsteps} steps (wanted"
+            f" {fmax_ev_ang}); raise pyscf.grid_level or lower pyscf.conv_tol, allow more steps, or"
+            " start from a better geometry"
+        )
+    return {
+        **molecule,
+        "positions_ang": atoms.positions.tolist(),
+        "energy_ev": float(atoms.get_potential_energy()),
+        "max_force_ev_ang": largest,
+        "n_steps": search.nsteps,
+        "settings": complete_settings(settings),
+        "settings_hash": settings_hash(settings),
+        "method_version": METHOD_VERSION,
+    }
+
+
+class _RecordedKohnSham(Calculator):
+    """Density-fitted Kohn–Sham energies and forces that remembers every geometry in a file."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (the name is ASE's)
+
+    def __init__(
+        self,
+        molecule: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        path: Path,
+        progress: Callable[[str], None],
+    ):
+        super().__init__()
+        self.molecule, self.settings = molecule, settings
+        self.path, self.progress = path, progress
+        self.density: NDArray | None = None
+        start = [molecule[key] for key in ("symbols", "positions_ang", "charge")]
+        self.identity = content_hash([start, settings_hash(settings)])
+        self.steps: list[dict[str, Any]] = []
+        if path.exists():
+            record = read_json(path)
+            if record["identity"] == self.identity:
+                self.steps = record["steps"]
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes
+    ) -> None:
+        """Set ``results`` (eV, eV/Å) from the record, or compute and record them."""
+        super().calculate(atoms, properties, system_changes)
+        positions = np.asarray(self.atoms.get_positions()).tolist()  # type: ignore[union-attr]
+        # Positions come back from JSON bit by bit, so equality is meant.
+        step = next((s for s in self.steps if s["positions_ang"] == positions), None)
+        if step is None:
+            step = self._compute(positions)
+            self.steps.append(step)
+            write_json(self.path, {"identity": self.identity, "steps": self.steps})
+        self.results = {"energy": step["energy_ev"], "forces": np.array(step["forces_ev_ang"])}
+
+    def _compute(self, positions_ang: list[list[float]]) -> dict[str, Any]:
+        name, symbols = self.molecule["name"], self.molecule["symbols"]
+        built = build_molecule(symbols, positions_ang, self.molecule["charge"], self.settings)
+        mean_field = build_mean_field(built, self.settings)
+        energy = mean_field.kernel(dm0=self.density)
+        if not mean_field.converged:
+            raise ValueError(
+                f"{name}: step {len(self.steps)} not converged in {mean_field.max_cycle} cycles;"
+                " raise pyscf.max_cycles, or start from a better geometry"
+            )
+        # The next geometry is close: its cycles start here.
+        self.density = mean_field.make_rdm1()
+        gradients = mean_field.nuc_grad_method()
+        # Without the moving grid, forces are not the gradient of the energy (0.05 eV/Å at coarse
+        # grids), and a search below that runs in circles.
+        gradients.grid_response = True
+        forces = -gradients.kernel() * HARTREE_EV / BOHR_ANG
+        self.progress(
+            f"{name}: step {len(self.steps)}, energy {energy * HARTREE_EV:.6f} eV, largest force"
+            f" {np.linalg.norm(forces, axis=1).max():.4f} eV/Å, {mean_field.cycles} cycles"
+        )
+        return {
+            "positions_ang": positions_ang,
+            "energy_ev": float(energy) * HARTREE_EV,
+            "forces_ev_ang": forces.tolist(),
+        }
