@@ -20,4 +20,4 @@ def _cache_of_this_version() -> str:
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = _cache_of_this_version()
+    numba.config.CACHE_DIR = _cache_of_this_version()  # type: ignore[attr-defined]

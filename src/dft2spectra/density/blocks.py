@@ -65,14 +65,27 @@ def _matrices(matrix, two, out, factor):  # type: ignore[no-untyped-def]
 
 @_kernel
 def evaluate_blocks(  # type: ignore[no-untyped-def]
-    points, blocks, centres, species, shell, many, shells, two_body, mixing, three, value, slope
+    points,
+    blocks,
+    centres,
+    species,
+    shell,
+    many,
+    shells,
+    two_body,
+    mixing,
+    three,
+    kept,
+    value,
+    slope,
 ):
     """Fill ``value`` (N,) and ``slope`` (N, 3) at ``points`` (N, 3).
 
     ``blocks`` (n, 3): first and last point and owner; ``shell`` and ``many``: cutoff, scale, rows,
-    l_max, factors, indices and values of the one-body and of the other moments; ``shells`` (species,
-    n) the one-body coefficients; ``three`` from
-    :attr:`~dft2spectra.density.invariants.Tensors.flat`.
+    l_max, factors, indices and values of the one-body and of the other moments; ``shells``
+    (species, n) the one-body coefficients; ``three`` from
+    :attr:`~dft2spectra.density.invariants.Tensors.flat`; ``kept`` (blocks, moments, channels,
+    points of a block) receives what :func:`gradient_blocks` can use again, if it is not empty.
     """
     along = np.empty((3, 0))
     nothing = np.empty((0, 0, 0))
@@ -93,7 +106,7 @@ def evaluate_blocks(  # type: ignore[no-untyped-def]
         here, kinds = centres[near], species[near]
         ignored = np.zeros((len(near), 3))
         two, adjoint = np.empty((size_two, channels, count)), np.empty((size_two, channels, count))
-        moments(x, here, kinds, *many, along, two, nothing)
+        moments(x, here, kinds, *many, along, two, nothing)  # type: ignore[call-arg]
         _matrices(two_body, two, adjoint, 1.0)
         for i in range(size_two):
             for q in range(channels):
@@ -106,7 +119,9 @@ def evaluate_blocks(  # type: ignore[no-untyped-def]
             own = np.zeros(small.shape)
             three_body(small, three[0], three[1], three[2], three[3], three[4], out, own)
             _unmix(mixing, own, adjoint)
-        pull_back(x, here, kinds, *many, adjoint, along, nothing, ignored, field)
+        if len(kept):
+            kept[block, :, :, :count] = adjoint
+        pull_back(x, here, kinds, *many, adjoint, along, nothing, ignored, field)  # type: ignore[call-arg]
         total += field
         for p in range(count):
             value[first + p] = out[p]
@@ -153,7 +168,7 @@ def _unmix(mixing, own, adjoint):  # type: ignore[no-untyped-def]
 @_kernel
 def gradient_blocks(  # type: ignore[no-untyped-def]
     points, blocks, centres, species, shell, many, shells, two_body, mixing, three,
-    weight, direction, gradient,
+    kept, weight, direction, gradient,
 ):  # fmt: skip
     """Add the derivatives of ``Σ weight n + direction·∇n`` to ``gradient`` (atoms, 3).
 
@@ -185,23 +200,28 @@ def gradient_blocks(  # type: ignore[no-untyped-def]
         shape = (size_two, channels, count)
         two, change = np.empty(shape), np.empty(shape)
         second, bent = np.empty(shape), np.empty(shape)
-        moments(x, here, kinds, *many, along, two, change)
-        _matrices(two_body, two, second, 2.0)
+        moments(x, here, kinds, *many, along, two, change)  # type: ignore[call-arg]
+        if len(kept):
+            second[:] = kept[block, :, :, :count]
+        else:
+            _matrices(two_body, two, second, 2.0)
         _matrices(two_body, change, bent, 2.0)
         if mixed:
             degrees = _degrees(three[1], three[0])
             small, moved = _mix(mixing, two, degrees), _mix(mixing, change, degrees)
-            slope, curve = np.zeros(small.shape), np.zeros(small.shape)
+            curve = np.zeros(small.shape)
+            slope = np.zeros((0 if len(kept) else small.shape[0], small.shape[1], count))
             three_body_tangent(
                 small, moved, three[0], three[1], three[2], three[3], three[4], slope, curve
             )
-            _unmix(mixing, slope, second)
+            if not len(kept):
+                _unmix(mixing, slope, second)
             _unmix(mixing, curve, bent)
         for i in range(size_two):
             for q in range(channels):
                 for p in range(count):
                     bent[i, q, p] += weight[first + p] * second[i, q, p]
-        pull_back(x, here, kinds, *many, bent, along, second, own, field)
+        pull_back(x, here, kinds, *many, bent, along, second, own, field)  # type: ignore[call-arg]
         for k in range(len(near)):
             for axis in range(3):
                 gradient[near[k], axis] += own[k, axis]

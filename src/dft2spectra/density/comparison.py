@@ -48,7 +48,7 @@ class OneShotErrors(NamedTuple):
     forces_ev_ang, reference_forces_ev_ang
         Shape (atoms, 3): of the model and of the calculation.
     dipole_vector_debye, input_dipole_vector_debye
-        Shape (3,): differences of the dipole vectors, of the density matrix and of the input density.
+        Shape (3,): errors of the dipole of the density matrix and of that of the input density.
     excess_electrons
         Electrons that the predicted density had too many.
     """

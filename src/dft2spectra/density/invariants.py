@@ -1,9 +1,11 @@
 """Rotation-invariant terms of one to three atoms around a point, and the tensors that sum them up.
 
-One-body terms depend on the distance to one atom; two-body terms are the sums over pairs of atoms of
-``f_n(r₁) f_n'(r₂) P_l(cos)``; three-body terms couple the moments of three atoms with Gaunt
-coefficients. Terms that differ only by a permutation of the atoms are one term. A linear model
-is a set of coefficients, which :class:`Tensors` holds in the shape that evaluates fastest.
+One-body terms depend on the distance to one atom; two-body terms are the sums over pairs of atoms
+of ``f_n(r₁) f_n'(r₂) P_l(cos)``; three-body terms couple the moments of three atoms with Gaunt
+coefficients. Sums run over all atoms, an atom with itself included, which only moves part of the
+lower body orders into the higher ones. Terms that differ only by a permutation of the atoms are one
+term. A linear model is a set of coefficients, which :class:`Tensors` holds in the shape that
+evaluates fastest.
 """
 
 from dataclasses import dataclass
@@ -92,8 +94,8 @@ def _gaunt(l_max: int) -> np.ndarray:
 class Terms:
     """What terms a model has: number of species and sizes of the three body orders.
 
-    ``mixing`` (channels, species · n_two) makes the channels of the three-body terms from those of the
-    two-body ones; ``l_three`` < 0 leaves three-body terms out.
+    ``mixing`` (channels, species · n_two) makes the channels of the three-body terms from those of
+    the two-body ones; ``l_three`` < 0 leaves three-body terms out.
     """
 
     species: int
@@ -182,25 +184,65 @@ def _couple(a, terms, gaunt, first, second, out):  # type: ignore[no-untyped-def
 @_kernel
 def _products(a, b, head, terms, gaunt, pairs, out):  # type: ignore[no-untyped-def]
     """Add the coupled products of the pairs of one coupling to ``out`` (pairs, 2L + 1, P)."""
-    for k in range(head[3], head[4]):
-        left, right, target = a[pairs[k, 0]], b[pairs[k, 1]], out[k - head[3]]
+    count = a.shape[2]
+    scaled = np.empty(count)
+    k = head[3]
+    while k < head[4]:
+        q = pairs[k, 0]
+        last = k
+        while last < head[4] and pairs[last, 0] == q:
+            last += 1
         for t in range(head[1], head[2]):
             i, j, m, g = terms[t, 0], terms[t, 1], terms[t, 2], gaunt[t]
-            for p in range(a.shape[2]):
-                target[m, p] += g * left[i, p] * right[j, p]
+            left = a[q, i]
+            for p in range(count):
+                scaled[p] = g * left[p]
+            for pair in range(k, last):
+                right, target = b[pairs[pair, 1], j], out[pair - head[3], m]
+                for p in range(count):
+                    target[p] += scaled[p] * right[p]
+        k = last
 
 
 @_kernel
 def _products_back(a, weight, head, terms, gaunt, pairs, out):  # type: ignore[no-untyped-def]
     """Add the derivative of ``weight``·products with respect to the moments ``a`` to ``out``."""
+    channels, count = a.shape[0], a.shape[2]
+    row = np.empty(count)
+    # position of each ordered pair; the products of equal degrees are symmetric
+    place = np.full((channels, channels), -1)
     for k in range(head[3], head[4]):
-        q, s, factor = pairs[k, 0], pairs[k, 1], weight[k - head[3]]
-        for t in range(head[1], head[2]):
-            i, j, m, g = terms[t, 0], terms[t, 1], terms[t, 2], gaunt[t]
-            for p in range(a.shape[2]):
-                back = g * factor[m, p]
-                out[q, i, p] += back * a[s, j, p]
-                out[s, j, p] += back * a[q, i, p]
+        place[pairs[k, 0], pairs[k, 1]] = k - head[3]
+    symmetric = place[channels - 1, 0] < 0 and channels > 1
+    for t in range(head[1], head[2]):
+        i, j, m, g = terms[t, 0], terms[t, 1], terms[t, 2], gaunt[t]
+        for q in range(channels):
+            for p in range(count):
+                row[p] = 0.0
+            for s in range(channels):
+                k = place[q, s]
+                if symmetric and k < 0:
+                    k = place[s, q]
+                factor, other = weight[k, m], a[s, j]
+                if symmetric and s == q:
+                    for p in range(count):
+                        row[p] += 2.0 * factor[p] * other[p]
+                else:
+                    for p in range(count):
+                        row[p] += factor[p] * other[p]
+            target = out[q, i]
+            for p in range(count):
+                target[p] += g * row[p]
+            if not symmetric:
+                for p in range(count):
+                    row[p] = 0.0
+                for s in range(channels):
+                    factor, other = weight[place[s, q], m], a[s, i]
+                    for p in range(count):
+                        row[p] += factor[p] * other[p]
+                target = out[q, j]
+                for p in range(count):
+                    target[p] += g * row[p]
 
 
 @_kernel
@@ -252,20 +294,26 @@ def three_body(a, heads, terms, gaunt, pairs, tensor, value, slope):  # type: ig
 def three_body_tangent(  # type: ignore[no-untyped-def]
     a, da, heads, terms, gaunt, pairs, tensor, slope, change
 ):
-    """The derivatives as in :func:`three_body`, and their change as ``a`` changes by ``da``."""
+    """The derivatives as in :func:`three_body`, and their change as ``a`` changes by ``da``.
+
+    An empty ``slope`` leaves out the derivatives themselves, which the caller has.
+    """
     count = a.shape[2]
+    wanted = slope.shape[0] > 0
     for head in heads:
         number, size = head[4] - head[3], 2 * head[0] + 1
         matrix = tensor[head[3] : head[4]]
-        product, moved = np.zeros((number, size, count)), np.zeros((number, size, count))
-        _products(a, a, head, terms, gaunt, pairs, product)
+        moved = np.zeros((number, size, count))
         _products(da, a, head, terms, gaunt, pairs, moved)
         _products(a, da, head, terms, gaunt, pairs, moved)
         weight = np.dot(matrix, _degree(a, head)).reshape(number, size, count)
         shifted = np.dot(matrix, _degree(da, head)).reshape(number, size, count)
-        _add_degree(np.dot(matrix.T, product.reshape(number, size * count)), head, slope)
+        if wanted:
+            product = np.zeros((number, size, count))
+            _products(a, a, head, terms, gaunt, pairs, product)
+            _add_degree(np.dot(matrix.T, product.reshape(number, size * count)), head, slope)
+            _products_back(a, weight, head, terms, gaunt, pairs, slope)
         _add_degree(np.dot(matrix.T, moved.reshape(number, size * count)), head, change)
-        _products_back(a, weight, head, terms, gaunt, pairs, slope)
         _products_back(da, weight, head, terms, gaunt, pairs, change)
         _products_back(a, shifted, head, terms, gaunt, pairs, change)
 

@@ -13,7 +13,7 @@ from dft2spectra.density.invariants import Tensors, Terms
 
 
 def leading_channels(terms: Terms, coefficients: np.ndarray, count: int) -> np.ndarray:
-    """The ``count`` combinations of two-body channels that a fit used most, shape (count, channels).
+    """The ``count`` combinations of channels that a fit used most, shape (count, channels).
 
     Parameters
     ----------

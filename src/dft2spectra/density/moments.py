@@ -4,9 +4,9 @@ Around a point r every atom i at d = r − R_i adds, in the channel (species, n)
 
     A_(lm)q = Σ_i f_n(d) Y_lm(d/|d|),    f_n from :mod:`dft2spectra.density.radial`.
 
-By the addition theorem a sum over pairs of atoms of f_n f_n' P_l(cos) is a scalar product of moments,
-so all body orders cost one sum over the neighbours (Drautz, Phys. Rev. B 99, 014104 (2019)).
-Arrays end with the points, the vector axis: A has the shape ((l_max+1)², channels, P).
+By the addition theorem a sum over pairs of atoms of f_n f_n' P_l(cos) is a scalar product of
+moments, so all body orders cost one sum over the neighbours (Drautz, Phys. Rev. B 99, 014104
+(2019)). Arrays end with the points, the vector axis: A has the shape ((l_max+1)², channels, P).
 """
 
 import math
@@ -102,10 +102,10 @@ def pull_back(  # type: ignore[no-untyped-def]
     """Derivatives with respect to the atoms of what depends on the moments.
 
     ``adjoint`` ((lmax+1)², channels, P) is the derivative of a number per point with respect to the
-    moments. ``field`` (3, P) receives its gradient with respect to the point, ``gradient`` (n, 3) the
-    sum over the points of its derivatives with respect to the atoms. Where ``direction`` (3, P) is
-    not empty, the derivative of ``second``·moments along ``direction`` is added to ``gradient``
-    (second derivatives of the moments), and not to ``field``.
+    moments. ``field`` (3, P) receives its gradient with respect to the point, ``gradient`` (n, 3)
+    the sum over the points of its derivatives with respect to the atoms. Where ``direction`` (3, P)
+    is not empty, the derivative of ``second``·moments along ``direction`` is added to ``gradient``
+    (second derivatives of the moments); ``field`` means nothing then.
     """
     count, n_max = points.shape[1], rows.shape[1]
     size = (lmax + 1) * (lmax + 1)
@@ -213,7 +213,7 @@ def one_body(points, centres, species, cutoff, scale, rows, coefficients, value,
 def one_body_gradient(  # type: ignore[no-untyped-def]
     points, centres, species, cutoff, scale, rows, coefficients, weight, direction, gradient
 ):
-    """Add the derivatives of ``Σ weight n + direction·∇n`` of the one-body terms to ``gradient``."""
+    """Add the derivatives of the one-body part of ``Σ weight n + direction·∇n`` to ``gradient``."""
     count = points.shape[1]
     u, r, radial = np.empty((3, count)), np.empty(count), np.empty((3, count))
     for atom in range(centres.shape[0]):

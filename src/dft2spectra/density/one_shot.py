@@ -1,8 +1,9 @@
 """Energy, forces, dipole and gap from one diagonalisation in the potential of a predicted density.
 
 The input density ``n_in = n_at + δn`` is a superposition of free atoms plus what a model predicts,
-brought to the right number of electrons. With D, n_out from one diagonalisation in its potential the
-Harris–Foulkes energy (Harris, Phys. Rev. B 31, 1770 (1985); Foulkes and Haydock, 39, 12520 (1989)) is
+brought to the right number of electrons. With D, n_out from one diagonalisation in its potential
+the Harris–Foulkes energy (Harris, Phys. Rev. B 31, 1770 (1985); Foulkes and Haydock, Phys. Rev. B
+39, 12520 (1989)) is
 
     E = Tr D (T + V_at) + E_pairs
         + Σ_g w_g (n_out − n_at) V_δ − ½ cᵀ b
@@ -10,17 +11,18 @@ Harris–Foulkes energy (Harris, Phys. Rev. B 31, 1770 (1985); Foulkes and Haydo
 
 V_at is the potential of nuclei and free atoms, analytic, E_pairs the nuclear repulsion minus the
 Coulomb energy of the free atoms, analytic. V_δ is the potential of the Coulomb-metric fit
-``c = V⁻¹ b``, ``b_P = Σ_g w_g δn v_P``, of δn (Dunlap, J. Chem. Phys. 78, 3140 (1983): the error of the
-energy is quadratic in that of the fit). The dot stands for the density and its gradient.
+``c = V⁻¹ b``, ``b_P = Σ_g w_g δn v_P``, of δn (Dunlap, J. Chem. Phys. 78, 3140 (1983): the error of
+the energy is quadratic in that of the fit). The dot stands for the density and its gradient.
 
 E is stationary in D, so that its gradient needs no response of the orbitals; but n_in is not
 self-consistent and moves with the atoms. What multiplies ∂n_in is ``f_xc·(n_out − n_in)`` and the
-potential of ``c̃ − c``, c̃ the fit of ``n_out − n_at``. Grid points ride on their atoms, and the weights
-change with them; both are part of the gradient, which is exact. Atomic units throughout.
+potential of ``c̃ − c``, c̃ the fit of ``n_out − n_at``. Grid points ride on their atoms, and the
+weights change with them; both are part of the gradient, which is exact. Atomic units throughout.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -154,7 +156,7 @@ class OneShot:
             )
         inside = (positions - centre) @ rotation.T
         mol = self.mol.set_geom_(inside, unit="Bohr", inplace=False)
-        result = _Step(self, mol, inside).run(forces)
+        result = Step(self, mol, inside).run(forces)
         if result.gradient is not None:
             if not self.laboratory_axes:
                 try:
@@ -168,7 +170,7 @@ class OneShot:
 
 
 def _nearest(rotation: np.ndarray, x: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
-    """The frame, of the 24 that a cube cannot tell apart, in which ``x`` is nearest ``reference``."""
+    """Of the 24 frames that a cube cannot tell apart the one with ``x`` nearest ``reference``."""
     if reference is None:
         return rotation
     best = max(_cube(), key=lambda turn: np.sum((x @ (turn @ rotation).T) * reference))
@@ -184,7 +186,7 @@ def _cube() -> Iterator[np.ndarray]:
                 yield turn
 
 
-class _Step:
+class Step:
     """One geometry: what the energy and the gradient share."""
 
     def __init__(self, shot: OneShot, mol: gto.Mole, positions: np.ndarray) -> None:
@@ -194,22 +196,18 @@ class _Step:
         self.chunks = _chunks(self.grid.owner)
         size = len(self.grid.weights) * mol.nao * 8 * (1 if shot.kind == "LDA" else 4)
         self.kept: list[np.ndarray] | None = [] if size < KEPT_BYTES else None
-        self._predict()
+        self.predict()
 
     # --- the input density and its potential -----------------------------------------------------
 
-    def _predict(self) -> None:
+    def predict(self) -> None:
+        """The input density, its potential on the grid and its electrostatic fit."""
         shot, grid = self.shot, self.grid
         w = grid.weights
         self.n_at, self.slope_at = free_atoms.density_on_grid(
             shot.atoms, self.positions, grid.points
         )
-        # Where a point cannot carry 1e-10 electrons the model is not asked.
-        self.asked = np.flatnonzero(np.abs(w) * self.n_at > SMALLEST_SHARE)
-        self.raw, slope = np.zeros(len(w)), np.zeros((len(w), 3))
-        self.raw[self.asked], slope[self.asked] = shot.model.evaluate(
-            shot.symbols, self.positions, grid.points[self.asked], grid.owner[self.asked]
-        )
+        self.raw, slope = self.difference()
         self.electrons = float(sum(atom.charges.sum() for atom in shot.atoms))
         # A model of the full density replaces the free atoms instead of correcting them.
         self.base = 0.0 if shot.model.card.get("target") == "full" else 1.0
@@ -231,7 +229,19 @@ class _Step:
         self.c = self.auxiliary.solve(self.b)
         self.v_delta = self.auxiliary.potential(grid.points, self.c)
 
-    def _orbitals_on_grid(self) -> Iterator[tuple[slice, np.ndarray]]:
+    def difference(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the model gives on the grid, (N,), and its gradient (N, 3)."""
+        shot, grid = self.shot, self.grid
+        raw, slope = np.zeros(len(grid.weights)), np.zeros((len(grid.weights), 3))
+        # Where a point cannot carry 1e-10 electrons the model is not asked.
+        self.asked = np.flatnonzero(np.abs(grid.weights) * self.n_at > SMALLEST_SHARE)
+        self.asked_points = grid.points[self.asked]
+        raw[self.asked], slope[self.asked] = shot.model.evaluate(
+            shot.symbols, self.positions, self.asked_points, grid.owner[self.asked]
+        )
+        return raw, slope
+
+    def orbitals_on_grid(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of points with the basis functions (and their gradients) on them."""
         deriv = 0 if self.shot.kind == "LDA" else 1
         for number, part in enumerate(self.chunks):
@@ -250,26 +260,31 @@ class _Step:
                 buffers[number : number + 1] = [values]
             yield part, values
 
-    def _hamiltonian(self) -> np.ndarray:
+    @cached_property
+    def core(self) -> np.ndarray:
+        """Matrix of the kinetic energy, the nuclei and the free atoms, hartree."""
+        potential = free_atoms.potential_matrix(self.mol, self.shot.atoms)
+        return self.mol.intor("int1e_kin") + potential
+
+    def hamiltonian(self) -> np.ndarray:
+        """Kohn–Sham matrix in the potential of the input density, hartree."""
         matrix = np.zeros((self.mol.nao, self.mol.nao))
         u = self.grid.weights * (self.v_xc[0] + self.v_delta)
-        for part, values in self._orbitals_on_grid():
+        for part, values in self.orbitals_on_grid():
             # functions × points, contiguous
             phi = values[0].T
             y = phi * (0.5 * u[part])
             for axis in range(1, len(values)):
                 y += values[axis].T * (self.grid.weights[part] * self.v_xc[axis, part])
             matrix += phi @ y.T
-        self.core = self.mol.intor("int1e_kin") + free_atoms.potential_matrix(
-            self.mol, self.shot.atoms
-        )
         return self.core + matrix + matrix.T
 
     # --- energy and gradient ---------------------------------------------------------------------
 
     def run(self, forces: bool) -> Result:
+        """One diagonalisation and what follows from it, in the frame of the grid."""
         shot, mol, w = self.shot, self.mol, self.grid.weights
-        hamiltonian = self._hamiltonian()
+        hamiltonian = self.hamiltonian()
         if not np.isfinite(hamiltonian).all():
             raise OneShotError("the Hamiltonian is not finite: the geometry has broken down")
         levels, orbitals = scipy.linalg.eigh(hamiltonian, mol.intor("int1e_ovlp"))
@@ -277,7 +292,7 @@ class _Step:
         half = orbitals[:, :occupied]
         dm = 2 * half @ half.T
         rho_out = np.empty_like(self.rho_in)
-        for part, values in self._orbitals_on_grid():
+        for part, values in self.orbitals_on_grid():
             psi = half.T @ values[0].T
             rho_out[0, part] = 2 * np.einsum("ip,ip->p", psi, psi)
             for axis in range(1, len(values)):
@@ -356,7 +371,7 @@ class _Step:
         gradient += shot.model.gradient(
             shot.symbols,
             self.positions,
-            points[self.asked],
+            self.asked_points,
             owner[self.asked],
             (w * (pull + kappa_pull))[self.asked],
             (w[:, None] * toward)[self.asked],
@@ -371,7 +386,7 @@ class _Step:
             + kappa_pull * (self.raw + (self.base - 1) * self.n_at),
         )
         u = 2 * w * (self.v_xc[0] + self.v_delta)
-        for part, values in self._orbitals_on_grid():
+        for part, values in self.orbitals_on_grid():
             x = dm @ values[0].T
             p = x * u[part]
             q = slope = None
