@@ -93,6 +93,7 @@ class DensityTest(StrEnum):
     FORCE_MAE = "force_mae_mev_ang"  # over the components of all atoms
     FORCE_RMSE = "force_rmse_mev_ang"
     FORCE_MAX = "force_max_error_mev_ang"
-    DIPOLE = "dipole_error_debye"  # length of the difference vector
+    DIPOLE = "dipole_error_debye"  # length of the difference vector, of the density matrix
+    MIXED_DIPOLE = "mixed_dipole_error_debye"  # of the mean that the dynamics uses
     GAP = "gap_error_mev"
     SECONDS = "seconds"  # one energy with forces

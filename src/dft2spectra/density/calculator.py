@@ -212,12 +212,14 @@ class DensityCalculator(Calculator):
 
 def model_hash(model: DensityModel) -> str:
     """Hash of what decides on the predictions of a model."""
-    arrays = [model.coefficients, model.committee]
+    arrays = [model.coefficients, model.committee, model.basis.terms.mixing]
     return content_hash(
         {
             "species": model.basis.species,
             "basis": model.basis.settings,
-            "card": {key: model.card.get(key) for key in ("target", "uncertainty_scale")},
+            "card": {
+                key: model.card.get(key) for key in ("target", "uncertainty_scale", "dipole_mixing")
+            },
             "arrays": [
                 hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays
             ],

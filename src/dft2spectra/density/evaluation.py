@@ -31,6 +31,7 @@ from dft2spectra.density.intervals import (
 )
 from dft2spectra.density.model import DensityModel, ModelError, read_model
 from dft2spectra.density.one_shot import OneShotError
+from dft2spectra.density.ridge import mixed_errors
 from dft2spectra.density.sampling_points import positions_bohr
 from dft2spectra.density.training import position_hash
 from dft2spectra.molecules.labels import read_labels
@@ -211,6 +212,7 @@ def _compare(
         Column.FORCE_RMSE: float(np.sqrt((difference**2).mean())),
         Column.FORCE_MAX: float(np.abs(difference).max()),
         Column.DIPOLE: step.dipole_debye,
+        Column.MIXED_DIPOLE: float(mixed_errors([step], model.card.get("dipole_mixing", 1.0))[0]),
         Column.GAP: step.gap_mev,
         Column.SECONDS: seconds,
     }
@@ -259,6 +261,7 @@ def _errors(rows: pd.DataFrame, n_atoms: int) -> dict[str, Any]:
         "force_rmse_mev_ang": estimate(root_mean_square, column[Column.FORCE_RMSE]),
         "dipole_error_mean_debye": estimate(mean, column[Column.DIPOLE]),
         "dipole_error_rms_debye": estimate(root_mean_square, column[Column.DIPOLE]),
+        "mixed_dipole_error_mean_debye": estimate(mean, column[Column.MIXED_DIPOLE]),
         "gap_mean_error_mev": estimate(mean, column[Column.GAP]),
         "gap_mae_mev": estimate(mean, np.abs(column[Column.GAP])),
         "uncertainty_coverage": proportion(int(covered.sum()), len(covered)),

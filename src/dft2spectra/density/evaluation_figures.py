@@ -23,7 +23,7 @@ HISTOGRAMS = (
     (Column.DENSITY, "density error (% of the electrons)", 1.0),
     (Column.ENERGY, "energy error − its mean (meV)", 1.0),
     (Column.FORCE_MAE, "mean absolute force error (meV/Å)", 1.0),
-    (Column.DIPOLE, "dipole error (mD)", 1e3),
+    (Column.MIXED_DIPOLE, "dipole error (mD)", 1e3),
     (Column.GAP, "gap error (meV)", 1.0),
     (Column.EXCESS, "excess electrons (10⁻³)", 1e3),
 )

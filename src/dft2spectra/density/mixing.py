@@ -1,10 +1,12 @@
 """Channels of the three-body terms, compressed from those that matter in a first fit.
 
-Three-body terms cost the square of the number of their channels (species and radial functions).
+Three-body terms cost between the square and the cube of the number of their channels (species and
+radial functions).
 A first fit with the leading radial functions of every species gives a coefficient tensor per
 coupling; the left singular vectors of all its unfoldings, the higher-order singular value
 decomposition (De Lathauwer, De Moor and Vandewalle, SIAM J. Matrix Anal. Appl. 21, 1253 (2000)),
-are the linear combinations of channels that it uses most. For water six of them do what sixteen do.
+are the linear combinations of channels that it uses most. For water six of them leave a density
+error of 0.06 % where the first six functions leave 0.11 % and all sixteen 0.05 %.
 """
 
 import numpy as np

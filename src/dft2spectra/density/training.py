@@ -130,7 +130,7 @@ def fit_density_model(
             "ridge_table": table,
             "dipole_mixing": next(row["dipole_mixing"] for row in table if row["ridge"] == best),
             # The true optimum may lie beyond the list.
-            "ridge_at_edge": len(table) > 1 and best in (table[0]["ridge"], table[-1]["ridge"]),
+            "ridge_at_edge": len(table) > 2 and best in (table[0]["ridge"], table[-1]["ridge"]),
             "fit_r2": equations.r2(coefficients),
         }
         seconds["ridge"] = time.perf_counter() - started - sum(seconds.values())

@@ -8,9 +8,9 @@ from typing import Any
 from dft2spectra.units import wavenumber_to_period_fs
 
 # Verlet is unstable below π steps per period, and shifts a mode of m steps per period by a factor
-# of 1 + (π/m)²/6: 1.6 % at 10 steps.
+# of 1 + (π/m)²/6: 2.6 % at 8 steps.
 LEAST_STEPS_PER_PERIOD = 3.1416
-WARN_STEPS_PER_PERIOD = 10.0
+WARN_STEPS_PER_PERIOD = 8.0
 
 logger = logging.getLogger(__name__)
 

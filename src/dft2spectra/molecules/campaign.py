@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.molecules.sources import COMMON_NAMES, MoleculeError, read_molecule
+from dft2spectra.molecules.measured import file_name
+from dft2spectra.molecules.sources import MoleculeError, read_molecule
 
 
 def mistakes(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -46,8 +47,7 @@ def measured_file(name: str, folder: str | None) -> Path | None:
     """File with the measured bands of a molecule, by its common name; ``None`` if there is none."""
     if folder is None:
         return None
-    common = {formula: known for known, formula in COMMON_NAMES.items()}.get(name, name)
-    path = Path(folder) / f"{common.lower().replace('_', '-')}.yaml"
+    path = Path(folder) / f"{file_name(name)}.yaml"
     return path if path.is_file() else None
 
 

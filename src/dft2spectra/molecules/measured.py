@@ -42,7 +42,7 @@ def measured_bands(name: str, folder: str | Path) -> list[dict[str, Any]]:
     """
     if not Path(folder).is_dir():
         raise ValueError(f"no folder {folder} with measured bands")
-    path = Path(folder) / f"{_file_name(name)}.yaml"
+    path = Path(folder) / f"{file_name(name)}.yaml"
     if not path.exists():
         return []
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -51,7 +51,8 @@ def measured_bands(name: str, folder: str | Path) -> list[dict[str, Any]]:
     return sorted(bands, key=lambda band: band["position_cm1"])
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """Name of the file with the bands of a molecule, without its ending."""
     common = name.lower().replace(" ", "-").replace("_", "-")
     by_g2_name = {g2_name: common_name for common_name, g2_name in COMMON_NAMES.items()}
     return by_g2_name.get(name, common)

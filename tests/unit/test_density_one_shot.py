@@ -1,0 +1,298 @@
+"""The one-shot step on the self-consistent density, near it, and at its edges."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from density_reference import random_basis, random_model
+from numpy.testing import assert_allclose
+from pyscf import dft, gto
+
+from dft2spectra.density.atoms import Gaussians, density_gradient, density_on_grid
+from dft2spectra.density.one_shot import OneShot, OneShotError
+from dft2spectra.molecules.pyscf_input import (
+    build_mean_field,
+    build_molecule,
+    complete_settings,
+)
+
+WATER = ("OHH", [[0.0, 0.02, 0.12], [0.05, 0.80, -0.50], [-0.03, -0.74, -0.45]], 0)
+OXONIUM = ("OHHH", [[0, 0, 0.3], [0.05, 0.95, 0], [0.85, -0.5, 0.02], [-0.8, -0.45, 0]], 1)
+HYDROXIDE = ("OH", [[0.1, 0.0, 0.0], [0.0, 0.3, 0.92]], -1)
+XC = pytest.mark.parametrize("xc", ["LDA,VWN", "PBE"])
+
+
+class SelfConsistent:
+    """A model that knows the converged density matrix of one geometry.
+
+    ``change`` is a list of Gaussians at the atoms whose density is added ``size`` times. Without it
+    the density responds to nothing: where input and output agree, the gradient does not ask.
+    """
+
+    card: dict = {}  # noqa: RUF012
+
+    def __init__(self, mol, density_matrix, atoms, change=None, size=0.0):
+        self.mol, self.density_matrix, self.atoms = mol, density_matrix, atoms
+        self.change, self.size = change, size
+
+    def evaluate(self, symbols, positions, points, owner):
+        functions = self.mol.eval_gto("GTOval_sph_deriv1", points)
+        half = functions[0] @ self.density_matrix
+        value = np.einsum("pi,pi->p", half, functions[0])
+        slope = 2 * np.einsum("pi,kpi->pk", half, functions[1:])
+        free, free_slope = density_on_grid(self.atoms, positions, points)
+        value, slope = value - free, slope - free_slope
+        if self.change:
+            more, more_slope = density_on_grid(self.change, positions, points)
+            value, slope = value + self.size * more, slope + self.size * more_slope
+        return value, slope
+
+    def gradient(self, symbols, positions, points, owner, weight, direction):
+        return np.zeros((len(positions), 3))
+
+
+def settings(xc, **change):
+    given = {"xc": xc, "basis": "def2-svp", "grid_level": 1, "conv_tol": 1e-11}
+    return complete_settings(given | change)
+
+
+@cache
+def converged(molecule, xc, fitted=True, auxiliary="def2-universal-jfit"):
+    """Settings, molecule and converged Kohn–Sham object, density-fitted or with exact integrals."""
+    symbols, positions, charge = MOLECULES[molecule]
+    chosen = settings(xc, auxiliary_basis=auxiliary)
+    mol = build_molecule(list(symbols), positions, charge, chosen)
+    reference = build_mean_field(mol, chosen)
+    if not fitted:
+        reference = dft.RKS(mol, xc=xc)
+        reference.verbose, reference.conv_tol = 0, 1e-11
+        reference.grids.level = chosen["grid_level"]
+    reference.conv_tol_grad = 1e-6
+    reference.kernel()
+    assert reference.converged
+    return chosen, mol, reference
+
+
+MOLECULES = {"water": WATER, "oxonium": OXONIUM, "hydroxide": HYDROXIDE}
+
+
+def on_its_density(chosen, mol, reference, change=None, size=0.0):
+    """Step in the axes of the laboratory, as PySCF's grid has them."""
+    shot = OneShot(mol, None, chosen, laboratory_axes=True)
+    shot.model = SelfConsistent(mol, reference.make_rdm1(), shot.atoms, change, size)
+    return shot
+
+
+def about_the_charges(mol, density_matrix):
+    centre = mol.atom_charges() @ mol.atom_coords() / mol.atom_charges().sum()
+    with mol.with_common_orig(centre):
+        electrons = np.einsum("xij,ji->x", mol.intor("int1e_r"), density_matrix)
+    return mol.atom_charges() @ (mol.atom_coords() - centre) - electrons
+
+
+# --- the self-consistent density -----------------------------------------------------------------
+
+
+@XC
+@pytest.mark.parametrize("molecule", list(MOLECULES))
+def test_self_consistent_density_gives_the_results_of_kohn_sham(molecule, xc):
+    """Up to what fitting the difference density and fitting the density have unlike: 4e-5 Ha."""
+    chosen, mol, reference = converged(molecule, xc)
+    result = on_its_density(chosen, mol, reference).step(mol.atom_coords())
+    assert result.energy == pytest.approx(reference.e_tot, abs=5e-5)
+    assert_allclose(result.orbital_energies, reference.mo_energy, atol=2e-4)
+    occupied = result.occupied
+    gap = reference.mo_energy[occupied] - reference.mo_energy[occupied - 1]
+    assert result.gap == pytest.approx(gap, abs=5e-5)
+    dipole = about_the_charges(mol, reference.make_rdm1())
+    assert np.linalg.norm(dipole) > 0.05
+    assert_allclose(result.dipole, dipole, atol=2e-4)
+    assert_allclose(result.input_dipole, dipole, atol=3e-4)
+    assert_allclose(result.density_matrix, reference.make_rdm1(), atol=2e-4)
+    assert result.excess_electrons == pytest.approx(0.0, abs=1e-4)
+    gradients = reference.nuc_grad_method()
+    gradients.grid_response = True
+    assert_allclose(result.gradient, gradients.kernel(), atol=1e-4)
+
+
+@XC
+def test_a_large_fitting_basis_gives_exact_coulomb_energies(xc):
+    _, mol, reference = converged("water", xc, fitted=False)
+    errors = []
+    for auxiliary in ("def2-universal-jfit", "cc-pv5z-jkfit"):
+        chosen = settings(xc, auxiliary_basis=auxiliary)
+        result = on_its_density(chosen, mol, reference).step(mol.atom_coords(), forces=False)
+        errors.append(abs(result.energy - reference.e_tot))
+    assert errors[1] < 1e-5 < 5e-5 < errors[0] < 1e-4
+
+
+@XC
+def test_error_of_the_energy_is_of_second_order_in_that_of_the_density(xc):
+    chosen, mol, reference = converged("water", xc)
+    # 0.2 electrons from the hydrogen atoms to the oxygen atom and back
+    change = [Gaussians(np.array([0.6]), np.array([charge]), 0.0) for charge in (1.0, -0.5, -0.5)]
+    sizes = (0.0, 0.05, 0.1, 0.2, -0.05, -0.1, -0.2)
+    shots = [on_its_density(chosen, mol, reference, change, size) for size in sizes]
+    energies = np.array([shot.step(mol.atom_coords(), forces=False).energy for shot in shots])
+    errors = energies - energies[0]
+    even, odd = (errors[1:4] + errors[4:]) / 2, (errors[1:4] - errors[4:]) / 2
+    assert abs(even[0]) > 1e-4
+    assert_allclose(even[1:] / even[:-1], 4.0, rtol=0.05)
+    # what is odd is of third order, but for the error of the fit
+    assert (np.abs(odd) < 0.1 * np.abs(even)).all()
+
+
+def test_excess_electrons_are_reported_and_taken_away():
+    chosen, mol, reference = converged("water", "PBE")
+    change = [Gaussians(np.array([0.6]), np.array([charge]), 0.0) for charge in (1.0, 0.0, 0.0)]
+    result = on_its_density(chosen, mol, reference, change, 0.03).step(mol.atom_coords())
+    assert result.excess_electrons == pytest.approx(0.03, abs=1e-4)
+    overlap = result.mol.intor("int1e_ovlp")
+    assert np.einsum("ij,ji", result.density_matrix, overlap) == pytest.approx(10.0, abs=1e-10)
+    # the energy is wrong in second order only
+    assert result.energy == pytest.approx(reference.e_tot, abs=1e-3)
+
+
+# --- steps and their results ---------------------------------------------------------------------
+
+
+class Nothing:
+    """No difference density: free atoms, which move."""
+
+    card: dict = {}  # noqa: RUF012
+
+    def evaluate(self, symbols, positions, points, owner):
+        return np.zeros(len(points)), np.zeros((len(points), 3))
+
+    def gradient(self, symbols, positions, points, owner, weight, direction):
+        return np.zeros((len(positions), 3))
+
+
+class FreeAtoms:
+    """The full density of free atoms, as a model of the whole density would give it."""
+
+    card = {"target": "full"}  # noqa: RUF012
+
+    def __init__(self, atoms):
+        self.atoms = atoms
+
+    def evaluate(self, symbols, positions, points, owner):
+        return density_on_grid(self.atoms, positions, points)
+
+    def gradient(self, symbols, positions, points, owner, weight, direction):
+        return density_gradient(self.atoms, positions, points, owner, weight, direction)
+
+
+def plain_shot(molecule="water", model=None, xc="PBE", **options):
+    symbols, positions, charge = MOLECULES[molecule]
+    mol = build_molecule(list(symbols), positions, charge, settings(xc))
+    return OneShot(mol, model or Nothing(), settings(xc), **options), mol.atom_coords()
+
+
+@XC
+@pytest.mark.parametrize("molecule", ["water", "oxonium"])
+def test_difference_of_nothing_and_full_density_of_free_atoms_are_one(molecule, xc, monkeypatch):
+    # Points where the model is not asked would make 1e-8 hartree.
+    monkeypatch.setattr("dft2spectra.density.one_shot.SMALLEST_SHARE", 0.0)
+    shot, positions = plain_shot(molecule, xc=xc)
+    expected = shot.step(positions)
+    full, _ = plain_shot(molecule, FreeAtoms(shot.atoms), xc=xc)
+    found = full.step(positions)
+    assert found.energy == pytest.approx(expected.energy, abs=1e-10)
+    assert found.excess_electrons == pytest.approx(expected.excess_electrons, abs=1e-10)
+    assert_allclose(found.gradient, expected.gradient, atol=1e-10)
+    assert_allclose(found.dipole, expected.dipole, atol=1e-10)
+    assert_allclose(found.input_dipole, expected.input_dipole, atol=1e-10)
+
+
+def test_results_stay_as_they_are_when_the_molecule_moves_on():
+    shot, positions = plain_shot()
+    first = shot.step(positions)
+    kept = {
+        "coordinates": first.mol.atom_coords().copy(),
+        "density_matrix": first.density_matrix.copy(),
+        "orbitals": first.orbitals.copy(),
+        "gradient": first.gradient.copy(),
+    }
+    second = shot.step(positions + np.array([[0.0, 0.0, 0.3], [0, 0, 0], [0.1, 0, 0]]))
+    assert second.mol is not first.mol
+    assert second.energy != first.energy
+    assert_allclose(first.mol.atom_coords(), kept["coordinates"], rtol=0, atol=0)
+    for name in ("density_matrix", "orbitals", "gradient"):
+        assert_allclose(getattr(first, name), kept[name], rtol=0, atol=0)
+    again = shot.step(positions)
+    assert again.energy == first.energy
+    assert_allclose(again.gradient, first.gradient, rtol=0, atol=0)
+    assert_allclose(shot.mol.atom_coords(), positions, rtol=0, atol=1e-14)
+
+
+def test_orbitals_belong_to_the_frame_of_the_molecule_handed_out():
+    shot, positions = plain_shot()
+    result = shot.step(positions)
+    overlap = result.mol.intor("int1e_ovlp")
+    assert_allclose(result.orbitals.T @ overlap @ result.orbitals, np.eye(len(overlap)), atol=1e-10)
+    dipole = about_the_charges(result.mol, result.density_matrix)
+    assert np.linalg.norm(result.dipole) == pytest.approx(np.linalg.norm(dipole), abs=1e-10)
+    assert np.abs(result.dipole - dipole).max() > 0.01
+
+
+def test_small_chunks_and_values_that_are_not_kept_change_nothing(monkeypatch):
+    """Large molecules compute their basis functions twice, in many pieces."""
+    shot, positions = plain_shot()
+    expected = shot.step(positions)
+    monkeypatch.setattr("dft2spectra.density.one_shot.CHUNK", 1111)
+    monkeypatch.setattr("dft2spectra.density.one_shot.KEPT_BYTES", 1)
+    found = plain_shot()[0].step(positions)
+    assert found.energy == pytest.approx(expected.energy, abs=1e-11)
+    assert_allclose(found.gradient, expected.gradient, atol=1e-11)
+
+
+def test_linear_molecules_take_the_axes_of_the_laboratory():
+    shot, positions = plain_shot("hydroxide")
+    assert shot.laboratory_axes
+    result = shot.step(positions)
+    assert_allclose(result.mol.atom_coords(), positions, rtol=0, atol=1e-14)
+    assert np.isfinite(result.gradient).all()
+    assert not plain_shot("water")[0].laboratory_axes
+    # Asked to use axes that it has not, the step says so.
+    with pytest.raises(OneShotError, match="axes of the laboratory"):
+        plain_shot("hydroxide", laboratory_axes=False)[0].step(positions)
+
+
+def test_reference_keeps_the_frame_of_the_step_before():
+    """Of the frames that only name the axes differently the nearest one is taken."""
+    shot, positions = plain_shot()
+    first = shot.step(positions, forces=False)
+    turned = first.mol.atom_coords() @ np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]).T
+    followed = shot.step(positions, forces=False, reference=turned)
+    assert_allclose(followed.mol.atom_coords(), turned, atol=1e-10)
+    assert followed.energy == pytest.approx(first.energy, abs=1e-10)
+    assert_allclose(followed.dipole, first.dipole, atol=1e-10)
+
+
+def test_gap_of_a_molecule_without_empty_orbitals_is_infinite():
+    """Two electrons in one function: helium in a minimal basis."""
+    chosen = settings("PBE", basis="sto-3g")
+    mol = build_molecule(["He"], [[0.0, 0.0, 0.0]], 0, chosen)
+    assert OneShot(mol, Nothing(), chosen).step(mol.atom_coords()).gap == float("inf")
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("charge", "spin"), [(0, 2), (1, 1)])
+def test_open_shells_are_refused(charge, spin):
+    mol = gto.M(
+        atom="O 0 0 0; H 0 0 1; H 0 1 0", basis="sto-3g", charge=charge, spin=spin, verbose=0
+    )
+    with pytest.raises(OneShotError, match="only closed shells"):
+        OneShot(mol, Nothing(), settings("PBE", basis="sto-3g"))
+
+
+def test_densities_that_are_no_numbers_are_refused():
+    basis = random_basis()
+    model = random_model(basis)
+    broken = type(model)(basis, np.full(len(model.coefficients), np.nan), model.committee, {})
+    shot, positions = plain_shot(model=broken)
+    with pytest.raises(OneShotError, match="not finite"):
+        shot.step(positions)
