@@ -134,7 +134,7 @@ def three_body_sum(basis, coefficients, two):
     return value, slope, small, flat
 
 
-@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize("channels", [None, 1, 3])
 def test_tensors_sum_what_the_terms_sum(channels):
     basis = random_basis(channels=channels)
     coefficients = np.random.default_rng(6).normal(size=sum(basis.terms.sizes))
@@ -151,8 +151,9 @@ def test_tensors_sum_what_the_terms_sum(channels):
         np.testing.assert_allclose(value, terms[:, part] @ coefficients[part], rtol=1e-10)
 
 
-def test_derivatives_of_the_three_body_sum():
-    basis = random_basis(channels=3)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_derivatives_of_the_three_body_sum(channels):
+    basis = random_basis(channels=channels)
     random = np.random.default_rng(7)
     coefficients = random.normal(size=sum(basis.terms.sizes))
     two = moments_around(basis, POINTS, POSITIONS, basis.numbered(SYMBOLS))[1]

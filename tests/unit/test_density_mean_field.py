@@ -75,8 +75,8 @@ def test_gradient_is_that_of_the_energy():
             energies.append(scanner(mean_field.mol.set_geom_(moved, unit="Bohr", inplace=False)))
         slope = (energies[0] - energies[1]) / (2 * step)
         # A point of the rough model's tail that passes the smallest density moves the energy by
-        # 1e-8 hartree.
-        assert gradient[atom, axis] == pytest.approx(slope, abs=1e-5)
+        # up to 3e-8 hartree.
+        assert gradient[atom, axis] == pytest.approx(slope, abs=5e-5)
 
 
 def test_all_ways_to_the_gradient_are_one():

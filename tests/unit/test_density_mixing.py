@@ -1,7 +1,5 @@
 """Channels of the three-body terms: a fit that needs few of them gives them back."""
 
-import itertools
-
 import numpy as np
 import pytest
 from density_reference import random_basis

@@ -49,7 +49,7 @@ def test_moments_are_sums_over_the_atoms():
         for m in range(-l, l + 1):
             for q in range(2 * N_MAX):
                 species, n = divmod(q, N_MAX)
-                d = POINTS.T[:, None] - CENTRES[SPECIES == species]
+                d = POINTS.T[:, None] - CENTRES[species == SPECIES]
                 r = np.linalg.norm(d, axis=2)
                 expected = (radial(n, l, r, CUTOFF, SCALE) * harmonic(l, m, d)).sum(axis=1)
                 np.testing.assert_allclose(found[l * l + l + m, q], expected, atol=1e-12)

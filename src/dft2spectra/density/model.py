@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 Y_00 = 0.5 / np.sqrt(np.pi)  # the harmonic of degree 0, part of the one-body moments
 NOTHING = np.empty((0, 0, 0, 0))
 KEPT_BYTES = 1e9  # most memory for what is kept between value and gradient
-BLOCK = 64  # points at once: their moments stay in the processor's cache
+BLOCK = 128  # points at once: enough for the vector units, few enough for the cache
 
 
 class ModelError(ValueError):

@@ -1,4 +1,4 @@
-"""The density model: sums of its terms, its gradient with riding points, its file."""
+"""The density model: sums of its terms, gradient with riding points, committee, file, refusals."""
 
 import json
 
@@ -24,12 +24,13 @@ KINDS = pytest.mark.parametrize(
     [
         {},
         {"channels": 3},
+        {"channels": 1},
         {"radial_map": "plain", "channels": 2},
         {"three_body": None},
         {"two_body": {"n_max": 2, "l_max": 0, "cutoff_ang": 1.5, "map_scale_bohr": 0.2},
          "three_body": {"n_max": 2, "l_max": 0, "l_total": 0}},
     ],
-    ids=["all channels", "mixed", "plain map", "pairs only", "round"],
+    ids=["all channels", "mixed", "one channel", "plain map", "pairs only", "round"],
 )  # fmt: skip
 
 
