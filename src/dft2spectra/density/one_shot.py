@@ -38,7 +38,8 @@ from dft2spectra.density.orbitals import density_force, evaluate
 
 METHOD_VERSION = 1  # covers atoms, coulomb, frame, grid, orbitals, shells and tables
 
-# Below this input density the exchange–correlation energy is left out: 1e-9 hartree in all.
+# Below this input density the exchange–correlation energy is left out. A point that crosses it moves
+# the energy by 1e-8 hartree at most, where a rough model passes zero inside the molecule.
 SMALLEST_DENSITY = 1e-9
 SMALLEST_SHARE = 1e-10  # electrons
 # Basis functions on the grid are kept between the two passes up to this size.
@@ -208,6 +209,8 @@ class Step:
             shot.atoms, self.positions, grid.points
         )
         self.raw, slope = self.difference()
+        if not np.isfinite(self.raw).all():
+            raise OneShotError("the predicted density is not finite: the model is broken")
         self.electrons = float(sum(atom.charges.sum() for atom in shot.atoms))
         # A model of the full density replaces the free atoms instead of correcting them.
         self.base = 0.0 if shot.model.card.get("target") == "full" else 1.0
