@@ -1,6 +1,7 @@
 """Time of the density model over the number of atoms, for stacked copies of a molecule.
 
-    python benchmarks/density_scaling.py results/uracil/molecules/uracil --output docs/density-scaling.csv
+    python benchmarks/density_scaling.py results/uracil/molecules/uracil \
+        --output docs/density-scaling.csv
 
 One core, processor time; copies lie 3.4 Å apart, as bases in DNA do. The exponent is that of a
 power law through the points beyond 50 atoms.

@@ -1,6 +1,7 @@
 """Total energy along a trajectory on the density model and along one on converged DFT.
 
-    python benchmarks/energy_conservation.py results/demo/molecules/water --output docs/energy-conservation.csv
+    python benchmarks/energy_conservation.py results/demo/molecules/water \
+        --output docs/energy-conservation.csv
 
 Same start, same grid, same time step; PySCF starts every cycle from the density matrix of the step
 before and leaves the motion of the grid out of its forces, as is its default.

@@ -31,7 +31,7 @@ def leading_channels(terms: Terms, coefficients: np.ndarray, count: int) -> np.n
         full = np.zeros((channels, channels, channels))
         full[coupling.first, coupling.second] = tensor
         if coupling.pair == (coupling.total, coupling.total):
-            full = sum(full.transpose(order) for order in permutations(range(3))) / 6
+            full = np.mean([full.transpose(order) for order in permutations(range(3))], axis=0)
         elif coupling.pair[0] == coupling.pair[1]:
             full = (full + full.transpose(1, 0, 2)) / 2
         unfolded += [np.moveaxis(full, axis, 0).reshape(channels, -1) for axis in range(3)]

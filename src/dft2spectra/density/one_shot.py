@@ -38,8 +38,8 @@ from dft2spectra.density.orbitals import density_force, evaluate
 
 METHOD_VERSION = 1  # covers atoms, coulomb, frame, grid, orbitals, shells and tables
 
-# Below this input density the exchange–correlation energy is left out. A point that crosses it moves
-# the energy by 1e-8 hartree at most, where a rough model passes zero inside the molecule.
+# Below this input density the exchange–correlation energy is left out. A point that crosses it
+# moves the energy by some 1e-8 hartree where a rough model passes zero inside the molecule.
 SMALLEST_DENSITY = 1e-9
 SMALLEST_SHARE = 1e-10  # electrons
 # Basis functions on the grid are kept between the two passes up to this size.
