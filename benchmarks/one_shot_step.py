@@ -30,7 +30,7 @@ from dft2spectra.units import AMU_ME, BOHR_ANG, BOLTZMANN_HA_K
 
 TIMESTEP_AU = 0.5 * 41.341373336
 TEMPERATURE_K = 300.0
-GEOMETRIES = 4
+GEOMETRIES = 2
 # Functions of the one-shot step, by what they are for.
 PARTS = {
     "density model, value": ["evaluate_blocks"],

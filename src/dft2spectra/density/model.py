@@ -29,6 +29,7 @@ FORMAT = "dft2spectra density model"
 FORMAT_VERSION = 1
 Y_00 = 0.5 / np.sqrt(np.pi)  # the harmonic of degree 0, part of the one-body moments
 NOTHING = np.empty((0, 0, 0, 0))
+SPARE_BLOCKS = 8  # the number of points that are asked for changes a little from step to step
 KEPT_BYTES = 1e9  # most memory for what is kept between value and gradient
 BLOCK = 128  # points at once: enough for the vector units, few enough for the cache
 
@@ -183,7 +184,12 @@ class DensityModel:
             terms.species * terms.n_two,
             BLOCK,
         )
-        kept = np.empty(shape) if math.prod(shape) * 8 < KEPT_BYTES else NOTHING
+        kept = self._kept[1]
+        if math.prod(shape) * 8 >= KEPT_BYTES:
+            kept = NOTHING
+        elif len(kept) < shape[0] or kept.shape[1:] != shape[1:]:
+            # Otherwise the memory of the last step serves again: fresh pages are slow.
+            kept = np.empty((shape[0] + SPARE_BLOCKS, *shape[1:]))
         self._kept = points, kept
         return self._evaluate(self._tensors, symbols, positions, points, owner, kept)
 
