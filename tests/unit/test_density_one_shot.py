@@ -259,17 +259,6 @@ def test_linear_molecules_take_the_axes_of_the_laboratory():
         plain_shot("hydroxide", laboratory_axes=False)[0].step(positions)
 
 
-def test_reference_keeps_the_frame_of_the_step_before():
-    """Of the frames that only name the axes differently the nearest one is taken."""
-    shot, positions = plain_shot()
-    first = shot.step(positions, forces=False)
-    turned = first.mol.atom_coords() @ np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]).T
-    followed = shot.step(positions, forces=False, reference=turned)
-    assert_allclose(followed.mol.atom_coords(), turned, atol=1e-10)
-    assert followed.energy == pytest.approx(first.energy, abs=1e-10)
-    assert_allclose(followed.dipole, first.dipole, atol=1e-10)
-
-
 def test_gap_of_a_molecule_without_empty_orbitals_is_infinite():
     """Two electrons in one function: helium in a minimal basis."""
     chosen = settings("PBE", basis="sto-3g")

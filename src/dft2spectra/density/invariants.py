@@ -224,12 +224,9 @@ def _products_back(a, weight, head, terms, gaunt, pairs, out):  # type: ignore[n
                 if symmetric and k < 0:
                     k = place[s, q]
                 factor, other = weight[k, m], a[s, j]
-                if symmetric and s == q:
-                    for p in range(count):
-                        row[p] += 2.0 * factor[p] * other[p]
-                else:
-                    for p in range(count):
-                        row[p] += factor[p] * other[p]
+                twice = 2.0 if symmetric and s == q else 1.0
+                for p in range(count):
+                    row[p] += twice * factor[p] * other[p]
             target = out[q, i]
             for p in range(count):
                 target[p] += g * row[p]

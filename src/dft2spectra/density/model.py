@@ -162,8 +162,8 @@ class DensityModel:
     def __post_init__(self) -> None:
         self._tensors = self._arguments(self.coefficients)
         self._members = [self._arguments(member) for member in self.committee]
-        # Points of the last evaluation, and what the gradient at the same points can use again.
-        self._kept: tuple[np.ndarray | None, np.ndarray] = (None, NOTHING)
+        # Points and positions of the last evaluation, and what the gradient there can use again.
+        self._kept: tuple[np.ndarray, np.ndarray, np.ndarray] = (NOTHING, NOTHING, NOTHING)
 
     def _arguments(self, coefficients: np.ndarray) -> tuple[Any, ...]:
         tensors = Tensors(self.basis.terms, coefficients)
@@ -184,13 +184,13 @@ class DensityModel:
             terms.species * terms.n_two,
             BLOCK,
         )
-        kept = self._kept[1]
+        kept = self._kept[2]
         if math.prod(shape) * 8 >= KEPT_BYTES:
             kept = NOTHING
         elif len(kept) < shape[0] or kept.shape[1:] != shape[1:]:
             # Otherwise the memory of the last step serves again: fresh pages are slow.
             kept = np.empty((shape[0] + SPARE_BLOCKS, *shape[1:]))
-        self._kept = points, kept
+        self._kept = points, np.array(positions), kept
         return self._evaluate(self._tensors, symbols, positions, points, owner, kept)
 
     def _evaluate(
@@ -236,6 +236,8 @@ class DensityModel:
             Shapes (N,) and (N, 3), held fixed.
         """
         total = np.zeros((len(positions), 3))
+        asked, where, kept = self._kept
+        same = points is asked and np.array_equal(positions, where)
         gradient_blocks(  # type: ignore[call-arg]
             np.ascontiguousarray(points, dtype=float),
             point_blocks(owner, BLOCK),
@@ -243,7 +245,7 @@ class DensityModel:
             self.basis.numbered(symbols),
             *self.basis.kernels,
             *self._tensors,
-            self._kept[1] if points is self._kept[0] else NOTHING,
+            kept if same else NOTHING,
             np.ascontiguousarray(weight, dtype=float),
             np.ascontiguousarray(direction, dtype=float),
             total,

@@ -48,6 +48,13 @@ def _along(lmax, indices, values, direction, harmonics, out):  # type: ignore[no
 
 
 @_kernel
+def _forward(u, direction, out):  # type: ignore[no-untyped-def]
+    """``out`` (P,) = u · direction."""
+    for p in range(out.shape[0]):
+        out[p] = u[0, p] * direction[0, p] + u[1, p] * direction[1, p] + u[2, p] * direction[2, p]
+
+
+@_kernel
 def moments(  # type: ignore[no-untyped-def]
     points, centres, species, cutoff, scale, rows, lmax, factors, indices, values, direction, a, da
 ):
@@ -73,12 +80,7 @@ def moments(  # type: ignore[no-untyped-def]
         solid_harmonics(lmax, factors, u, harmonics)
         if tangent:
             _along(lmax, indices, values, direction, harmonics, along)
-            for p in range(count):
-                forward[p] = (
-                    u[0, p] * direction[0, p]
-                    + u[1, p] * direction[1, p]
-                    + u[2, p] * direction[2, p]
-                )
+            _forward(u, direction, forward)
         for l in range(lmax + 1):
             k = min(l, rows.shape[0] - 1)
             for i in range(l * l, (l + 1) * (l + 1)):
@@ -126,12 +128,7 @@ def pull_back(  # type: ignore[no-untyped-def]
         own[:] = 0.0
         if tangent:
             _along(lmax, indices, values, direction, harmonics, along)
-            for p in range(count):
-                forward[p] = (
-                    u[0, p] * direction[0, p]
-                    + u[1, p] * direction[1, p]
-                    + u[2, p] * direction[2, p]
-                )
+            _forward(u, direction, forward)
         for l in range(lmax + 1):
             k = min(l, rows.shape[0] - 1)
             for i in range(l * l, (l + 1) * (l + 1)):

@@ -134,27 +134,13 @@ class OneShot:
         # Memory of the basis functions on the grid, used again by the next step.
         self.buffers: list[np.ndarray] = []
 
-    def step(
-        self, positions: np.ndarray, forces: bool = True, reference: np.ndarray | None = None
-    ) -> Result:
-        """The result at ``positions`` (atoms, 3), bohr.
-
-        Parameters
-        ----------
-        forces
-            Whether the gradient is wanted.
-        reference
-            Positions in the frame of an earlier result (``mol.atom_coords()``): of the equivalent
-            frames the one that turned least is taken, so that orbitals can be compared.
-        """
+    def step(self, positions: np.ndarray, forces: bool = True) -> Result:
+        """The result at ``positions`` (atoms, 3), bohr; without ``forces`` it has no gradient."""
         positions = np.asarray(positions, dtype=float)
         rotation, centre = np.eye(3), np.zeros(3)
         if not self.laboratory_axes:
             frame = molecular_frame(self.numbers, positions)
-            rotation, centre = (
-                _nearest(frame.rotation, positions - frame.centre, reference),
-                frame.centre,
-            )
+            rotation, centre = frame.rotation, frame.centre
         inside = (positions - centre) @ rotation.T
         mol = self.mol.set_geom_(inside, unit="Bohr", inplace=False)
         result = Step(self, mol, inside).run(forces)
@@ -168,23 +154,6 @@ class OneShot:
         result.dipole = result.dipole @ rotation
         result.input_dipole = result.input_dipole @ rotation
         return result
-
-
-def _nearest(rotation: np.ndarray, x: np.ndarray, reference: np.ndarray | None) -> np.ndarray:
-    """Of the 24 frames that a cube cannot tell apart the one with ``x`` nearest ``reference``."""
-    if reference is None:
-        return rotation
-    best = max(_cube(), key=lambda turn: np.sum((x @ (turn @ rotation).T) * reference))
-    return best @ rotation
-
-
-def _cube() -> Iterator[np.ndarray]:
-    """The 24 rotations of a cube."""
-    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [2, 1, 0], [1, 0, 2]):
-        for signs in np.ndindex(2, 2, 2):
-            turn = np.eye(3)[order] * (1 - 2 * np.array(signs))[:, None]
-            if np.linalg.det(turn) > 0:
-                yield turn
 
 
 class Step:

@@ -151,6 +151,27 @@ def _envelope(alpha, s, c, t1, t2, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
+def _begin(constant, state):  # type: ignore[no-untyped-def]
+    """The polynomials of order −1 and 0 with two derivatives in x: ``state`` (6, P)."""
+    for p in range(state.shape[1]):
+        for k in range(6):
+            state[k, p] = 0.0
+        state[3, p] = constant
+
+
+@nb.njit(cache=True, fastmath=True, error_model="numpy")
+def _advance(a, b, d, x, state):  # type: ignore[no-untyped-def]
+    """One order further by the three-term recurrence, derivatives included."""
+    for p in range(x.shape[0]):
+        factor = a * x[p] + b
+        new = factor * state[3, p] - d * state[0, p]
+        new1 = a * state[3, p] + factor * state[4, p] - d * state[1, p]
+        new2 = 2.0 * a * state[4, p] + factor * state[5, p] - d * state[2, p]
+        state[0, p], state[1, p], state[2, p] = state[3, p], state[4, p], state[5, p]
+        state[3, p], state[4, p], state[5, p] = new, new1, new2
+
+
+@nb.njit(cache=True, fastmath=True, error_model="numpy")
 def radial_functions(r, cutoff, scale, rows, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (classes, n_max, 3, P) with f, df/dr and d²f/dr² at the distances ``r`` (P,).
 
@@ -159,27 +180,17 @@ def radial_functions(r, cutoff, scale, rows, out):  # type: ignore[no-untyped-de
     """
     classes, n_max = rows.shape[0], rows.shape[1]
     count = r.shape[0]
-    work, envelope = np.empty((13, count)), np.empty((3, count))
+    work, envelope, state = np.empty((7, count)), np.empty((3, count)), np.empty((6, count))
     s, c, x, x1, x2, t1, t2 = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
-    before, before1, before2 = work[7], work[8], work[9]
-    now, now1, now2 = work[10], work[11], work[12]
+    now, now1, now2 = state[3], state[4], state[5]
     _map(r, cutoff, scale, s, c, t1, t2)
     _argument(s, c, t1, t2, x, x1, x2)
     for k in range(classes):
         _envelope(k, s, c, t1, t2, envelope)
-        for p in range(count):
-            before[p], before1[p], before2[p] = 0.0, 0.0, 0.0
-            now[p], now1[p], now2[p] = rows[k, 0, 1], 0.0, 0.0
+        _begin(rows[k, 0, 1], state)
         for n in range(n_max):
             if n > 0:
-                a, b, d = rows[k, n, 0], rows[k, n, 1], rows[k, n, 2]
-                for p in range(count):
-                    factor = a * x[p] + b
-                    new = factor * now[p] - d * before[p]
-                    new1 = a * now[p] + factor * now1[p] - d * before1[p]
-                    new2 = 2.0 * a * now1[p] + factor * now2[p] - d * before2[p]
-                    before[p], before1[p], before2[p] = now[p], now1[p], now2[p]
-                    now[p], now1[p], now2[p] = new, new1, new2
+                _advance(rows[k, n, 0], rows[k, n, 1], rows[k, n, 2], x, state)
             for p in range(count):
                 slope, bend = now1[p] * x1[p], now2[p] * x1[p] * x1[p] + now1[p] * x2[p]
                 out[k, n, 0, p] = envelope[0, p] * now[p]
@@ -193,30 +204,20 @@ def radial_functions(r, cutoff, scale, rows, out):  # type: ignore[no-untyped-de
 def radial_sum(r, cutoff, scale, rows, coefficients, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (3, P) with Σ c_n f_n of the first class and its two derivatives."""
     count = r.shape[0]
-    work, envelope = np.empty((16, count)), np.empty((3, count))
+    work, envelope, state = np.empty((7, count)), np.empty((3, count)), np.empty((6, count))
     s, c, x, x1, x2, t1, t2 = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
-    before, before1, before2 = work[7], work[8], work[9]
-    now, now1, now2 = work[10], work[11], work[12]
-    total, total1, total2 = work[13], work[14], work[15]
+    sums = np.zeros((3, count))
+    total, total1, total2 = sums[0], sums[1], sums[2]
     _map(r, cutoff, scale, s, c, t1, t2)
     _argument(s, c, t1, t2, x, x1, x2)
     _envelope(0, s, c, t1, t2, envelope)
-    for p in range(count):
-        before[p], before1[p], before2[p] = 0.0, 0.0, 0.0
-        now[p], now1[p], now2[p] = rows[0, 0, 1], 0.0, 0.0
-        total[p], total1[p], total2[p] = coefficients[0] * now[p], 0.0, 0.0
-    for n in range(1, rows.shape[1]):
-        a, b, d, weight = rows[0, n, 0], rows[0, n, 1], rows[0, n, 2], coefficients[n]
-        for p in range(count):
-            factor = a * x[p] + b
-            new = factor * now[p] - d * before[p]
-            new1 = a * now[p] + factor * now1[p] - d * before1[p]
-            new2 = 2.0 * a * now1[p] + factor * now2[p] - d * before2[p]
-            before[p], before1[p], before2[p] = now[p], now1[p], now2[p]
-            now[p], now1[p], now2[p] = new, new1, new2
-            total[p] += weight * new
-            total1[p] += weight * new1
-            total2[p] += weight * new2
+    _begin(rows[0, 0, 1], state)
+    for n in range(rows.shape[1]):
+        if n > 0:
+            _advance(rows[0, n, 0], rows[0, n, 1], rows[0, n, 2], x, state)
+        for k in range(3):
+            for p in range(count):
+                sums[k, p] += coefficients[n] * state[3 + k, p]
     for p in range(count):
         slope, bend = total1[p] * x1[p], total2[p] * x1[p] * x1[p] + total1[p] * x2[p]
         out[0, p] = envelope[0, p] * total[p]
