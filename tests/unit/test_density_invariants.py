@@ -7,14 +7,8 @@ import pytest
 from density_reference import harmonic, plain_features, random_basis, sphere
 from scipy.spatial.transform import Rotation
 
-from dft2spectra.density.invariants import (
-    Tensors,
-    _gaunt,
-    couplings,
-    features,
-    three_body,
-    three_body_tangent,
-)
+from dft2spectra.density.couplings import LANES, MAX_DEGREE, couplings, gaunt_coefficients
+from dft2spectra.density.invariants import Tensors, features, three_body, three_body_change
 from dft2spectra.density.model import moments_around
 
 SYMBOLS = ["O", "H", "H", "O"]
@@ -87,12 +81,14 @@ def test_gaunt_coefficients():
     points, weights = sphere()
     y = np.array([harmonic(l, m, points) for l in range(5) for m in range(-l, l + 1)])
     expected = np.einsum("ip,jp,kp,p->ijk", y, y, y, weights)
-    np.testing.assert_allclose(_gaunt(4), expected, atol=1e-12)
+    np.testing.assert_allclose(gaunt_coefficients(4), expected, atol=1e-12)
     # ∫ Y10 Y10 Y20 = 1/√(5π), as from Wigner's 3j symbols
-    assert _gaunt(2)[2, 2, 6] == pytest.approx(1 / np.sqrt(5 * np.pi), rel=1e-12)
+    assert gaunt_coefficients(2)[2, 2, 6] == pytest.approx(1 / np.sqrt(5 * np.pi), rel=1e-12)
 
 
-@pytest.mark.parametrize(("l_max", "l_total", "channels"), [(0, 0, 3), (2, 6, 2), (3, 6, 3)])
+@pytest.mark.parametrize(
+    ("l_max", "l_total", "channels"), [(0, 0, 3), (2, 6, 2), (3, 6, 3), (3, 9, 2)]
+)
 def test_every_term_is_there_once(l_max, l_total, channels):
     """As many terms as unordered triples of (degree, channel) that the sphere allows."""
     kinds = list(itertools.product(range(l_max + 1), range(channels)))
@@ -124,14 +120,20 @@ def test_no_term_repeats_another():
 # --- tensors -------------------------------------------------------------------------------------
 
 
-def three_body_sum(basis, coefficients, two):
+def three_body_sum(small, flat):
     """Value (P,) and derivatives by the mixed moments (channels, moments, P) from the kernel."""
+    channels, size, count = small.shape
+    padded = np.zeros((channels, size, LANES))
+    padded[:, :, :count] = small
+    slope = np.zeros((channels, size * LANES))
+    three_body(padded.reshape(channels, -1), *flat, slope)
+    slope = slope.reshape(padded.shape)[:, :, :count]
+    return (small * slope).sum(axis=(0, 1)) / 3, slope
+
+
+def mixed_moments(basis, two):
     size = (basis.terms.l_three + 1) ** 2
-    small = np.ascontiguousarray(np.einsum("cq,iqp->cip", basis.terms.mixing, two[:size]))
-    value, slope = np.zeros(two.shape[2]), np.zeros(small.shape)
-    flat = Tensors(basis.terms, coefficients).flat
-    three_body(small, *flat, value, slope)
-    return value, slope, small, flat
+    return np.einsum("cq,iqp->cip", basis.terms.mixing, two[:size])
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3])
@@ -146,38 +148,56 @@ def test_tensors_sum_what_the_terms_sum(channels):
         np.testing.assert_array_equal(matrix, matrix.T)
         block = two[l * l : (l + 1) ** 2]
         pairs += np.einsum("iqp,qs,isp->p", block, matrix, block)
-    found = (tensors.one @ one[0], pairs, three_body_sum(basis, coefficients, two)[0])
+    triples = three_body_sum(mixed_moments(basis, two), tensors.flat)[0]
+    found = (tensors.one @ one[0], pairs, triples)
     for value, part in zip(found, parts, strict=True):
         np.testing.assert_allclose(value, terms[:, part] @ coefficients[part], rtol=1e-10)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_derivatives_of_the_three_body_sum(channels):
-    basis = random_basis(channels=channels)
+    settings = {
+        "two_body": {"n_max": 3, "l_max": MAX_DEGREE, "cutoff_ang": 2.0, "map_scale_bohr": 0.5},
+        "three_body": {"n_max": 2, "l_max": MAX_DEGREE, "l_total": 3 * MAX_DEGREE},
+    }
+    basis = random_basis(channels=channels, **settings)
     random = np.random.default_rng(7)
     coefficients = random.normal(size=sum(basis.terms.sizes))
+    flat = Tensors(basis.terms, coefficients).flat
     two = moments_around(basis, POINTS, POSITIONS, basis.numbered(SYMBOLS))[1]
-    _, slope, small, flat = three_body_sum(basis, coefficients, two)
-    change = random.normal(size=small.shape)
-    h = 1e-3
-
-    def at(step):
-        value, derivative = np.zeros(small.shape[2]), np.zeros(small.shape)
-        three_body(small + step * change, *flat, value, derivative)
-        return value, derivative
-
-    (above, slope_above), (below, slope_below) = at(h), at(-h)
+    small = mixed_moments(basis, two)
+    # a step much smaller than the moments loses no digits
+    change = 1e-4 * random.normal(size=small.shape)
+    slope = three_body_sum(small, flat)[1]
+    h = 10.0
+    above, slope_above = three_body_sum(small + h * change, flat)
+    below, slope_below = three_body_sum(small - h * change, flat)
     # values are cubic: the central difference of one is off by h² of the value at ``change``
-    error = np.zeros(small.shape[2])
-    three_body(np.ascontiguousarray(change), *flat, error, np.zeros(small.shape))
-    numeric = (above - below) / (2 * h) - h * h * error
-    np.testing.assert_allclose((slope * change).sum(axis=(0, 1)), numeric, rtol=1e-8, atol=1e-8)
+    numeric = (above - below) / (2 * h) - h * h * three_body_sum(change, flat)[0]
+    found = (slope * change).sum(axis=(0, 1))
+    np.testing.assert_allclose(found, numeric, rtol=1e-8, atol=1e-10 * np.abs(numeric).max())
     # derivatives are quadratic: the central difference is exact
-    first, second = np.zeros(small.shape), np.zeros(small.shape)
-    three_body_tangent(small, change, *flat, first, second)
-    np.testing.assert_allclose(first, slope, rtol=1e-12, atol=1e-12 * np.abs(slope).max())
     numeric = (slope_above - slope_below) / (2 * h)
+    padded = np.zeros((2, len(small), small.shape[1], LANES))
+    padded[0, :, :, : len(POINTS)], padded[1, :, :, : len(POINTS)] = small, change
+    second = np.zeros((len(small), small.shape[1] * LANES))
+    three_body_change(*padded.reshape(2, len(small), -1), *flat, second)
+    second = second.reshape(padded.shape[1:])[:, :, : len(POINTS)]
     np.testing.assert_allclose(second, numeric, atol=1e-9 * np.abs(second).max())
+
+
+def test_moments_that_do_not_change_change_no_derivative():
+    basis = random_basis()
+    flat = Tensors(basis.terms, np.ones(sum(basis.terms.sizes))).flat
+    small = np.ones((len(basis.terms.mixing), (basis.terms.l_three + 1) ** 2 * LANES))
+    change = np.zeros(small.shape)
+    three_body_change(small, np.zeros(small.shape), *flat, change)
+    assert not change.any()
+
+
+def test_degrees_that_are_not_compiled_are_refused():
+    with pytest.raises(ValueError, match=f"up to degree {MAX_DEGREE}, not {MAX_DEGREE + 1}"):
+        couplings(MAX_DEGREE + 1, 6, 2)
 
 
 def test_models_without_three_body_terms_have_empty_tensors():

@@ -9,7 +9,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from dft2spectra.density import model as model_module
 from dft2spectra.density.invariants import features
-from dft2spectra.density.model import DensityModel, ModelError, moments_around, read_model
+from dft2spectra.density.model import (
+    DensityModel,
+    ModelError,
+    moments_around,
+    pauli_model,
+    read_model,
+)
 from dft2spectra.units import BOHR_ANG
 
 SYMBOLS = ["O", "H", "H", "O"]
@@ -160,6 +166,21 @@ def test_file_gives_the_same_model(change, tmp_path):
     ):
         assert_array_equal(found, expected)
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_file_holds_the_pauli_kinetic_energy_density(tmp_path):
+    basis = random_basis()
+    model = random_model(basis)
+    model.pauli = pauli_model(basis, random_model(basis, seed=1).coefficients)
+    model.write(tmp_path / "model.npz")
+    read = read_model(tmp_path / "model.npz")
+    assert_array_equal(read.pauli.coefficients, model.pauli.coefficients)
+    assert_array_equal(
+        read.pauli.evaluate(SYMBOLS, POSITIONS, POINTS, OWNER)[0],
+        model.pauli.evaluate(SYMBOLS, POSITIONS, POINTS, OWNER)[0],
+    )
+    random_model(basis).write(tmp_path / "plain.npz")
+    assert read_model(tmp_path / "plain.npz").pauli is None
 
 
 def test_foreign_species_are_refused():

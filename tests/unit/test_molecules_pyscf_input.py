@@ -71,7 +71,22 @@ def test_basis_that_does_not_fit_is_refused(key, basis, element, message):
         build_molecule([element, element], [[0, 0, 0], [0, 0, 2.5]], 0, settings)
 
 
-@pytest.mark.parametrize("xc", ["PBE", "pbe", "LDA,VWN", "BLYP", "revPBE", "PBE,PBE", "BP86"])
+@pytest.mark.parametrize(
+    "xc",
+    [
+        "PBE",
+        "pbe",
+        "LDA,VWN",
+        "BLYP",
+        "revPBE",
+        "PBE,PBE",
+        "BP86",
+        "r2SCAN",
+        "SCAN",
+        "TPSS",
+        "M06L",
+    ],
+)
 def test_semilocal_functionals_are_taken(xc):
     check_functional(xc)
 
@@ -85,7 +100,12 @@ def test_semilocal_functionals_are_taken(xc):
         ("wB97X", "exact exchange"),
         ("CAM-B3LYP", "exact exchange"),
         ("B97M_V", "nonlocal"),
-        ("SCAN", "kinetic energy density"),
+        ("TPSSh", "exact exchange"),
+        ("M06-2X", "exact exchange"),
+        ("SCAN_VV10", "nonlocal"),
+        ("SCANL", "Laplacian"),
+        ("MGGA_X_BR89", "Laplacian"),
+        ("SCAN-D3BJ", "dispersion"),
         ("PBE-D3BJ", "dispersion"),
         ("", "no exchange"),
         ("PBEE", "unknown functional 'PBEE'; did you mean PBE"),

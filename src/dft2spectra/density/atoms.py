@@ -54,8 +54,8 @@ class Gaussians(NamedTuple):
 
 
 @cache
-def atomic_density(symbol: str, xc: str, basis: str) -> Gaussians:
-    """The Kohn–Sham density of a free atom, spherically averaged, as s Gaussians.
+def converged_atom(symbol: str, xc: str, basis: str) -> tuple[gto.Mole, np.ndarray]:
+    """A free atom and its spherically averaged, spin-restricted Kohn–Sham density matrix.
 
     Raises
     ------
@@ -66,7 +66,6 @@ def atomic_density(symbol: str, xc: str, basis: str) -> Gaussians:
     """
     atom = gto.M(atom=symbol, basis=basis, spin=None, verbose=0)
     _refuse_valence_basis(atom, symbol, basis)
-    charge = int(atom.nelectron)
     solver = atom_ks.AtomSphAverageRKS(atom)
     solver.atomic_configuration = elements.NRSRHFS_CONFIGURATION
     solver.xc = xc
@@ -75,9 +74,23 @@ def atomic_density(symbol: str, xc: str, basis: str) -> Gaussians:
     solver.run(conv_tol=1e-9, max_cycle=200)
     if not solver.converged:
         raise RuntimeError(f"the free {symbol} atom in {xc}/{basis} did not converge")
+    return atom, np.asarray(solver.make_rdm1())
+
+
+@cache
+def atomic_density(symbol: str, xc: str, basis: str) -> Gaussians:
+    """The Kohn–Sham density of a free atom, spherically averaged, as s Gaussians.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As :func:`converged_atom`.
+    """
+    atom, density_matrix = converged_atom(symbol, xc, basis)
+    charge = int(atom.nelectron)
     r = np.geomspace(1e-4, 30.0, 2000)
     orbitals = atom.eval_gto("GTOval_sph", r[:, None] * np.array([0.0, 0.0, 1.0]))
-    density = np.einsum("gi,ij,gj->g", orbitals, solver.make_rdm1(), orbitals)
+    density = np.einsum("gi,ij,gj->g", orbitals, density_matrix, orbitals)
     shell = 4.0 * np.pi * r**3 * np.gradient(np.log(r))  # 4π r² dr on the logarithmic mesh
 
     used = np.concatenate([atom.bas_exp(i) for i in range(atom.nbas)])

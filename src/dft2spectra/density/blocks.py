@@ -9,10 +9,14 @@ import math
 import numba as nb
 import numpy as np
 
-from dft2spectra.density.invariants import three_body, three_body_tangent
+from dft2spectra.density.couplings import COMPILED, LANES
+from dft2spectra.density.invariants import three_body, three_body_change
 from dft2spectra.density.moments import moments, one_body, one_body_gradient, pull_back
 
 _kernel = nb.njit(cache=True, fastmath=True, error_model="numpy")
+
+# Highest degree of every compiled coupling.
+HIGHEST = np.array([max(*pair, total) for pair, total in COMPILED])
 
 
 @_kernel
@@ -91,6 +95,7 @@ def evaluate_blocks(  # type: ignore[no-untyped-def]
     nothing = np.empty((0, 0, 0))
     size_two, channels = (many[3] + 1) ** 2, two_body.shape[1]
     mixed = len(three[0]) > 0
+    degrees = _degrees(three[0])
     for block in range(len(blocks)):
         first, last = blocks[block, 0], blocks[block, 1]
         count = last - first
@@ -114,11 +119,14 @@ def evaluate_blocks(  # type: ignore[no-untyped-def]
                     out[p] += adjoint[i, q, p] * two[i, q, p]
                     adjoint[i, q, p] *= 2.0
         if mixed:
-            degrees = _degrees(three[1], three[0])
             small = _mix(mixing, two, degrees)
             own = np.zeros(small.shape)
-            three_body(small, three[0], three[1], three[2], three[3], three[4], out, own)
-            _unmix(mixing, own, adjoint)
+            three_body(small, three[0], three[1], three[2], own)
+            for c in range(own.shape[0]):
+                for i in range(degrees):
+                    for p in range(count):
+                        out[p] += small[c, i * LANES + p] * own[c, i * LANES + p] / 3.0
+            _unmix(mixing, own, adjoint, degrees)
         if len(kept):
             kept[block, :, :, :count] = adjoint
         pull_back(x, here, kinds, *many, adjoint, along, nothing, ignored, field)  # type: ignore[call-arg]
@@ -130,39 +138,37 @@ def evaluate_blocks(  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _degrees(terms, heads):  # type: ignore[no-untyped-def]
-    """Number of moments that the three-body terms use."""
+def _degrees(heads):  # type: ignore[no-untyped-def]
+    """Number of moments up to the highest degree of the three-body terms."""
     largest = 0
-    for t in range(len(terms)):
-        largest = max(largest, max(terms[t, 0], terms[t, 1]))
     for head in heads:
-        largest = max(largest, (head[0] + 1) ** 2 - 1)
-    return largest + 1
+        largest = max(largest, HIGHEST[head[0]])
+    return (largest + 1) * (largest + 1)
 
 
 @_kernel
 def _mix(mixing, two, size):  # type: ignore[no-untyped-def]
-    """Mixed channels of the first ``size`` moments, shape (mixed channels, size, P)."""
-    out = np.zeros((mixing.shape[0], size, two.shape[2]))
+    """Mixed channels of the first ``size`` moments, shape (mixed channels, size · LANES)."""
+    out = np.zeros((mixing.shape[0], size * LANES))
     for c in range(mixing.shape[0]):
         for i in range(size):
             for q in range(mixing.shape[1]):
                 factor = mixing[c, q]
                 if factor != 0.0:
                     for p in range(two.shape[2]):
-                        out[c, i, p] += factor * two[i, q, p]
+                        out[c, i * LANES + p] += factor * two[i, q, p]
     return out
 
 
 @_kernel
-def _unmix(mixing, own, adjoint):  # type: ignore[no-untyped-def]
-    for i in range(own.shape[1]):
+def _unmix(mixing, own, adjoint, size):  # type: ignore[no-untyped-def]
+    for i in range(size):
         for c in range(mixing.shape[0]):
             for q in range(mixing.shape[1]):
                 factor = mixing[c, q]
                 if factor != 0.0:
-                    for p in range(own.shape[2]):
-                        adjoint[i, q, p] += factor * own[c, i, p]
+                    for p in range(adjoint.shape[2]):
+                        adjoint[i, q, p] += factor * own[c, i * LANES + p]
 
 
 @_kernel
@@ -176,6 +182,7 @@ def gradient_blocks(  # type: ignore[no-untyped-def]
     """
     size_two, channels = (many[3] + 1) ** 2, two_body.shape[1]
     mixed = len(three[0]) > 0
+    degrees = _degrees(three[0])
     for block in range(len(blocks)):
         first, last, owner = blocks[block, 0], blocks[block, 1], blocks[block, 2]
         count = last - first
@@ -207,16 +214,14 @@ def gradient_blocks(  # type: ignore[no-untyped-def]
             _matrices(two_body, two, second, 2.0)
         _matrices(two_body, change, bent, 2.0)
         if mixed:
-            degrees = _degrees(three[1], three[0])
             small, moved = _mix(mixing, two, degrees), _mix(mixing, change, degrees)
-            curve = np.zeros(small.shape)
-            slope = np.zeros((0 if len(kept) else small.shape[0], small.shape[1], count))
-            three_body_tangent(
-                small, moved, three[0], three[1], three[2], three[3], three[4], slope, curve
-            )
             if not len(kept):
-                _unmix(mixing, slope, second)
-            _unmix(mixing, curve, bent)
+                slope = np.zeros(small.shape)
+                three_body(small, three[0], three[1], three[2], slope)
+                _unmix(mixing, slope, second, degrees)
+            curve = np.zeros(small.shape)
+            three_body_change(small, moved, three[0], three[1], three[2], curve)
+            _unmix(mixing, curve, bent, degrees)
         for i in range(size_two):
             for q in range(channels):
                 for p in range(count):

@@ -213,6 +213,8 @@ class DensityCalculator(Calculator):
 def model_hash(model: DensityModel) -> str:
     """Hash of what decides on the predictions of a model."""
     arrays = [model.coefficients, model.committee, model.basis.terms.mixing]
+    if model.pauli is not None:
+        arrays.append(model.pauli.coefficients)
     return content_hash(
         {
             "species": model.basis.species,

@@ -56,14 +56,14 @@ def point_blocks(owner: np.ndarray, size: int = BLOCK_POINTS) -> np.ndarray:
     owner
         Shape (N,): the atom that each point moves with. Efficient if sorted.
     """
-    owner = np.asarray(owner)
+    owner = np.asarray(owner, dtype=np.int64)
     edges = np.concatenate(([0], np.flatnonzero(np.diff(owner)) + 1, [len(owner)]))
-    rows = [
-        (first, min(first + size, end), owner[start])
-        for start, end in pairwise(edges)
-        for first in range(start, end, size)
-    ]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+    rows = [np.empty((0, 3), dtype=np.int64)]
+    for start, end in pairwise(edges):
+        first = np.arange(start, end, size)
+        last = np.minimum(first + size, end)
+        rows.append(np.stack([first, last, owner[first]], axis=1))
+    return np.concatenate(rows)
 
 
 @cache

@@ -4,6 +4,9 @@ The model gives the electron density minus a superposition of spherical atoms at
 in its coefficients, from one-, two- and three-body terms (:mod:`dft2spectra.density.invariants`),
 and the gradient of that density. Because the terms vanish at their cutoffs the cost is proportional
 to the number of atoms. Points come in blocks, each with the atoms near it.
+
+For functionals that depend on the kinetic energy density a second model of the same terms gives its
+Pauli part (:mod:`dft2spectra.density.exchange_correlation`) minus that of the spherical atoms.
 """
 
 import json
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dft2spectra.density.blocks import evaluate_blocks, gradient_blocks
+from dft2spectra.density.couplings import LANES
 from dft2spectra.density.grid import point_blocks
 from dft2spectra.density.harmonics import gradient_table, normalisation
 from dft2spectra.density.invariants import Tensors, Terms
@@ -23,15 +27,15 @@ from dft2spectra.density.radial import MAX_ALPHA, recurrences
 from dft2spectra.records import whole_file
 from dft2spectra.units import BOHR_ANG
 
-METHOD_VERSION = 1  # covers radial, harmonics, moments and invariants
+METHOD_VERSION = 2  # covers radial, harmonics, moments, couplings and invariants
 
 FORMAT = "dft2spectra density model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 Y_00 = 0.5 / np.sqrt(np.pi)  # the harmonic of degree 0, part of the one-body moments
 NOTHING = np.empty((0, 0, 0, 0))
 SPARE_BLOCKS = 8  # the number of points that are asked for changes a little from step to step
 KEPT_BYTES = 1e9  # most memory for what is kept between value and gradient
-BLOCK = 128  # points at once: enough for the vector units, few enough for the cache
+BLOCK = LANES  # points at once: enough for the vector units, few enough for the cache
 
 
 class ModelError(ValueError):
@@ -152,12 +156,16 @@ class DensityModel:
         Shape (members, number of terms): fits that each left a part of the training set out.
     card
         What the model was made from and for: functional, basis, charge, scores, hashes.
+    pauli
+        Model of the Pauli kinetic energy density, hartree per bohr³, in the same basis; None for
+        functionals that do not depend on it.
     """
 
     basis: Basis
     coefficients: np.ndarray
     committee: np.ndarray
     card: dict[str, Any]
+    pauli: "DensityModel | None" = None
 
     def __post_init__(self) -> None:
         self._tensors = self._arguments(self.coefficients)
@@ -274,6 +282,9 @@ class DensityModel:
             "settings": self.basis.settings,
             **self.card,
         }
+        pauli: dict[str, Any] = {}
+        if self.pauli is not None:
+            pauli["pauli"] = self.pauli.coefficients
         with whole_file(path) as temporary:
             np.savez_compressed(
                 temporary,
@@ -281,7 +292,13 @@ class DensityModel:
                 mixing=self.basis.terms.mixing,
                 coefficients=self.coefficients,
                 committee=self.committee,
+                **pauli,
             )
+
+
+def pauli_model(basis: Basis, coefficients: np.ndarray) -> DensityModel:
+    """Model of a Pauli kinetic energy density: coefficients (terms,), no committee, no card."""
+    return DensityModel(basis, coefficients, np.empty((0, len(coefficients))), {})
 
 
 def read_model(path: str | Path) -> DensityModel:
@@ -296,7 +313,7 @@ def read_model(path: str | Path) -> DensityModel:
         with np.load(path, allow_pickle=False) as arrays:
             card = json.loads(str(arrays["card"]))
             coefficients, committee = arrays["coefficients"], arrays["committee"]
-            mixing = arrays["mixing"]
+            mixing, tau = arrays["mixing"], arrays.get("pauli")
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is no readable density model: {error}") from error
     if card.get("format") != FORMAT or card.get("format_version") != FORMAT_VERSION:
@@ -310,4 +327,5 @@ def read_model(path: str | Path) -> DensityModel:
         for k, v in card.items()
         if k not in ("format", "format_version", "species", "settings")
     }
-    return DensityModel(basis, coefficients, committee, kept)
+    pauli = None if tau is None else pauli_model(basis, tau)
+    return DensityModel(basis, coefficients, committee, kept, pauli)

@@ -12,12 +12,16 @@ the Harris–Foulkes energy (Harris, Phys. Rev. B 31, 1770 (1985); Foulkes and H
 V_at is the potential of nuclei and free atoms, analytic, E_pairs the nuclear repulsion minus the
 Coulomb energy of the free atoms, analytic. V_δ is the potential of the Coulomb-metric fit
 ``c = V⁻¹ b``, ``b_P = Σ_g w_g δn v_P``, of δn (Dunlap, J. Chem. Phys. 78, 3140 (1983): the error of
-the energy is quadratic in that of the fit). The dot stands for the density and its gradient.
+the energy is quadratic in that of the fit). The dot stands for the density, its gradient and, in a
+meta-GGA, the kinetic energy density τ. That of the input is ``|∇n_in|²/(8 n_in) + τ_P``, with
+τ_P that of the free atoms plus what the model predicts; the correction of the number of electrons
+leaves τ_P alone.
 
 E is stationary in D, so that its gradient needs no response of the orbitals; but n_in is not
 self-consistent and moves with the atoms. What multiplies ∂n_in is ``f_xc·(n_out − n_in)`` and the
-potential of ``c̃ − c``, c̃ the fit of ``n_out − n_at``. Grid points ride on their atoms, and the
-weights change with them; both are part of the gradient, which is exact. Atomic units throughout.
+potential of ``c̃ − c``, c̃ the fit of ``n_out − n_at``; the row of f_xc that belongs to τ acts on
+∂τ_P and through ``|∇n_in|²/(8 n_in)``. Grid points ride on their atoms, and the weights change with
+them; both are part of the gradient, which is exact. Atomic units throughout.
 """
 
 from collections.abc import Iterator
@@ -30,17 +34,22 @@ import scipy.linalg
 from pyscf import dft, gto
 
 from dft2spectra.density import atoms as free_atoms
+from dft2spectra.density import pauli_atoms
 from dft2spectra.density.coulomb import AuxiliaryBasis
+from dft2spectra.density.exchange_correlation import (
+    TAU,
+    evaluate_functional,
+    half_matrix,
+    output_density,
+)
 from dft2spectra.density.frame import frame_gradient, molecular_frame
 from dft2spectra.density.grid import Grid, build_grid, weight_gradient
-from dft2spectra.density.model import DensityModel
+from dft2spectra.density.model import DensityModel, ModelError
 from dft2spectra.density.orbitals import density_force, evaluate
 
-METHOD_VERSION = 1  # covers atoms, coulomb, frame, grid, orbitals, shells and tables
+# Covers atoms, coulomb, exchange_correlation, frame, grid, pauli_atoms, orbitals, shells, tables.
+METHOD_VERSION = 1
 
-# Below this input density the exchange–correlation energy is left out. A point that crosses it
-# moves the energy by some 1e-8 hartree where a rough model passes zero inside the molecule.
-SMALLEST_DENSITY = 1e-9
 SMALLEST_SHARE = 1e-10  # electrons
 # Basis functions on the grid are kept between the two passes up to this size.
 KEPT_BYTES = 1.5e9
@@ -104,6 +113,13 @@ class OneShot:
     laboratory_axes
         Lay the grid along the axes of the laboratory, as for linear and round molecules, instead of
         the principal axes. None decides by the geometry of ``mol``.
+
+    Raises
+    ------
+    OneShotError
+        The molecule is no closed shell.
+    ModelError
+        The functional depends on the kinetic energy density, and the model has none.
     """
 
     def __init__(
@@ -128,6 +144,17 @@ class OneShot:
             for symbol in self.symbols
         ]
         self.kind = dft.libxc.xc_type(settings["xc"])
+        self.pauli_atoms = []
+        if self.kind == "MGGA":
+            if model.pauli is None:
+                raise ModelError(
+                    f"{settings['xc']} depends on the kinetic energy density, which this density"
+                    " model does not predict: fit one to labels of this functional"
+                )
+            self.pauli_atoms = [
+                pauli_atoms.atomic_pauli_density(symbol, settings["xc"], settings["basis"])
+                for symbol in self.symbols
+            ]
         if laboratory_axes is None:
             laboratory_axes = molecular_frame(self.numbers, mol.atom_coords()).degenerate
         self.laboratory_axes = laboratory_axes
@@ -189,14 +216,12 @@ class Step:
         self.delta = difference - self.kappa * self.n_at
         n_in = self.n_at + self.delta
         slope_in = (self.base - self.kappa) * self.slope_at + slope
-        self.rho_in = np.vstack([n_in, slope_in.T]) if shot.kind != "LDA" else n_in[None]
-        self.dense = n_in > SMALLEST_DENSITY
-        rho = np.where(self.dense, self.rho_in, 0.0)
-        exc, vxc, self.fxc, _ = dft.numint.NumInt().eval_xc_eff(
-            shot.settings["xc"], rho if shot.kind != "LDA" else rho[0], 2, xctype=shot.kind
-        )
-        self.e_xc = np.where(self.dense, exc * n_in, 0.0)
-        self.v_xc = np.where(self.dense, vxc, 0.0)
+        rows, pauli = [n_in[None]], None
+        if shot.kind != "LDA":
+            rows.append(slope_in.T)
+        if shot.kind == "MGGA":
+            pauli = self.pauli()
+        self.xc = evaluate_functional(shot.settings["xc"], np.vstack(rows), pauli)
         self.b = self.auxiliary.project(grid.points, w * self.delta)
         self.c = self.auxiliary.solve(self.b)
         self.v_delta = self.auxiliary.potential(grid.points, self.c)
@@ -212,6 +237,18 @@ class Step:
             shot.symbols, self.positions, self.asked_points, grid.owner[self.asked]
         )
         return raw, slope
+
+    def pauli(self) -> np.ndarray:
+        """Pauli kinetic energy density τ_P (N,) of the input, as atoms and model give it."""
+        shot, grid = self.shot, self.grid
+        total = np.zeros(len(grid.weights))
+        if self.base:
+            total += pauli_atoms.pauli_on_grid(shot.pauli_atoms, self.positions, grid.points)
+        predicted, _ = shot.model.pauli.evaluate(  # type: ignore[union-attr]
+            shot.symbols, self.positions, self.asked_points, grid.owner[self.asked]
+        )
+        total[self.asked] += predicted
+        return total
 
     def orbitals_on_grid(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of points with the basis functions (and their gradients) on them."""
@@ -241,14 +278,10 @@ class Step:
     def hamiltonian(self) -> np.ndarray:
         """Kohn–Sham matrix in the potential of the input density, hartree."""
         matrix = np.zeros((self.mol.nao, self.mol.nao))
-        u = self.grid.weights * (self.v_xc[0] + self.v_delta)
+        w, v_xc = self.grid.weights, self.xc.potential
+        u = w * (v_xc[0] + self.v_delta)
         for part, values in self.orbitals_on_grid():
-            # functions × points, contiguous
-            phi = values[0].T
-            y = phi * (0.5 * u[part])
-            for axis in range(1, len(values)):
-                y += values[axis].T * (self.grid.weights[part] * self.v_xc[axis, part])
-            matrix += phi @ y.T
+            matrix += half_matrix(values, w[part], u[part], v_xc[:, part])
         return self.core + matrix + matrix.T
 
     # --- energy and gradient ---------------------------------------------------------------------
@@ -263,16 +296,13 @@ class Step:
         occupied = mol.nelectron // 2
         half = orbitals[:, :occupied]
         dm = 2 * half @ half.T
-        rho_out = np.empty_like(self.rho_in)
+        rho_out = np.empty_like(self.xc.rho)
         for part, values in self.orbitals_on_grid():
-            psi = half.T @ values[0].T
-            rho_out[0, part] = 2 * np.einsum("ip,ip->p", psi, psi)
-            for axis in range(1, len(values)):
-                rho_out[axis, part] = 4 * np.einsum("ip,ip->p", psi, half.T @ values[axis].T)
-        change = np.where(self.dense, rho_out - self.rho_in, 0.0)
+            rho_out[:, part] = output_density(values, half, len(rho_out))
+        change = self.xc.change(rho_out)
         bare = rho_out[0] - self.n_at
         pairs, pairs_gradient = free_atoms.hartree_pairs(shot.atoms, shot.numbers, self.positions)
-        exchange = np.einsum("xp,xp->p", self.v_xc, change) + self.e_xc
+        exchange = np.einsum("xp,xp->p", self.xc.potential, change) + self.xc.energy
         energy = (
             float(np.einsum("ij,ij", dm, self.core))
             + pairs
@@ -320,8 +350,8 @@ class Step:
         # the response of the predicted density: W from electrostatics, K from f_xc
         other = self.auxiliary.solve(self.auxiliary.project(points, w * bare)) - self.c
         w_field = self.auxiliary.potential(points, other)
-        k_field = np.where(self.dense, np.einsum("xyp,yp->xp", self.fxc, change), 0.0)
-        toward = np.zeros((len(w), 3)) if len(k_field) == 1 else k_field[1:].T
+        k_field = self.xc.response(change)
+        toward = np.zeros((len(w), 3)) if len(k_field) == 1 else k_field[1:TAU].T
         pull = w_field + k_field[0]
         kappa_pull = (
             -float(w @ (pull * self.n_at + np.einsum("pk,pk->p", toward, self.slope_at)))
@@ -348,6 +378,8 @@ class Step:
             (w * (pull + kappa_pull))[self.asked],
             (w[:, None] * toward)[self.asked],
         )
+        if shot.kind == "MGGA":
+            gradient += self._pauli_gradient(w * k_field[TAU])
         gradient += weight_gradient(
             grid,
             shot.numbers,
@@ -357,19 +389,48 @@ class Step:
             + exchange
             + kappa_pull * (self.raw + (self.base - 1) * self.n_at),
         )
-        u = 2 * w * (self.v_xc[0] + self.v_delta)
         for part, values in self.orbitals_on_grid():
-            x = dm @ values[0].T
-            p = x * u[part]
-            q = slope = None
-            if len(values) > 1:
-                slope = self.v_xc[1:, part]
-                along = values[1].T * slope[0]
-                for axis in (1, 2):
-                    along += values[axis + 1].T * slope[axis]
-                p += 2 * w[part] * (dm @ along)
-                q, slope = (2 * w[part] * x).T, slope.T
-            gradient += density_force(self.mol, points[part], owner[part], p.T, q, slope)
+            gradient += self._orbital_gradient(dm, part, values)
+        return gradient
+
+    def _pauli_gradient(self, weight: np.ndarray) -> np.ndarray:
+        """Derivatives of ``Σ_g weight_g τ_P(r_g)``."""
+        shot, owner = self.shot, self.grid.owner
+        gradient = shot.model.pauli.gradient(  # type: ignore[union-attr]
+            shot.symbols,
+            self.positions,
+            self.asked_points,
+            owner[self.asked],
+            weight[self.asked],
+            np.zeros_like(self.asked_points),
+        )
+        if self.base:
+            gradient += pauli_atoms.pauli_gradient(
+                shot.pauli_atoms, self.positions, self.grid.points, owner, weight
+            )
+        return gradient
+
+    def _orbital_gradient(self, dm: np.ndarray, part: slice, values: np.ndarray) -> np.ndarray:
+        """Derivatives of the sums over a chunk of points with the basis functions, at fixed D."""
+        w, v_xc = self.grid.weights[part], self.xc.potential[:, part]
+        points, owner = self.grid.points[part], self.grid.owner[part]
+        x = dm @ values[0].T
+        p = x * (2 * w * (v_xc[0] + self.v_delta[part]))
+        q = slope = None
+        if len(values) > 1:
+            slope = v_xc[1:TAU]
+            along = values[1].T * slope[0]
+            for axis in (1, 2):
+                along += values[axis + 1].T * slope[axis]
+            p += 2 * w * (dm @ along)
+            q, slope = (2 * w * x).T, slope.T
+        gradient = density_force(self.mol, points, owner, p.T, q, slope)
+        if len(v_xc) > TAU:
+            nothing = np.zeros_like(p.T)
+            for axis in range(3):
+                q = ((dm @ values[axis + 1].T) * (w * v_xc[TAU])).T
+                unit = np.broadcast_to(np.eye(3)[axis], (len(w), 3))
+                gradient += density_force(self.mol, points, owner, nothing, q, unit)
         return gradient
 
 

@@ -4,6 +4,7 @@ In all kernels of this package the points are the vector axis, handled in blocks
 ``BLOCK_POINTS`` with one owner atom.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numba as nb
@@ -52,40 +53,55 @@ def flatten_shells(mol: gto.Mole) -> Shells:
     """
     if mol.cart:
         raise ValueError("the basis must be of spherical functions: build it with cart=False")
-    first_function = mol.ao_loc_nr()
+    # All but the positions of the atoms, which stand before the functions: one answer for a whole
+    # trajectory.
+    start = int(mol._bas[:, [gto.PTR_EXP, gto.PTR_COEFF]].min())
+    return _flatten(mol._bas.tobytes(), start, mol._env[start:].tobytes(), mol.natm)
+
+
+@lru_cache(maxsize=16)
+def _flatten(table: bytes, start: int, numbers: bytes, n_atoms: int) -> Shells:
+    """Shells of PySCF's table of a basis and of its numbers from ``start`` on."""
+    bas = np.frombuffer(table, dtype=np.int32).reshape(-1, gto.BAS_SLOTS)
+    env = np.frombuffer(numbers)
+    widths = (2 * bas[:, gto.ANG_OF] + 1) * bas[:, gto.NCTR_OF]
+    first_function = np.cumsum(widths) - widths
     rows, radii = [], []
     exponents: list[np.ndarray] = []
     coefficients: list[np.ndarray] = []
     r = np.linspace(0.0, 60.0, 601)
-    for shell in np.argsort([mol.bas_atom(i) for i in range(mol.nbas)], kind="stable"):
-        degree, exps = mol.bas_angular(shell), mol.bas_exp(shell)
-        # The coefficients of the integral library, normalised: (primitives, contractions).
-        coefs = mol._libcint_ctr_coeff(shell)
+    for shell in np.argsort(bas[:, gto.ATOM_OF], kind="stable"):
+        row = bas[shell]
+        degree, primitives, contractions = row[[gto.ANG_OF, gto.NPRIM_OF, gto.NCTR_OF]].tolist()
+        exps = env[row[gto.PTR_EXP] - start :][:primitives]
+        # The coefficients of the integral library, normalised, contraction by contraction.
+        flat = env[row[gto.PTR_COEFF] - start :][: primitives * contractions]
         rows.append(
             (
-                mol.bas_atom(shell),
+                row[gto.ATOM_OF],
                 degree,
                 sum(len(e) for e in exponents),
-                len(exps),
-                coefs.shape[1],
+                primitives,
+                contractions,
                 sum(len(c) for c in coefficients),
                 first_function[shell],
             )
         )
         exponents.append(exps)
-        coefficients.append(coefs.T.ravel())
-        size = np.abs(coefs).max(axis=1)[:, None] * np.exp(-np.outer(exps, r**2))
+        coefficients.append(flat)
+        largest = np.abs(flat.reshape(contractions, primitives)).max(axis=0)
+        size = largest[:, None] * np.exp(-np.outer(exps, r**2))
         bound = (size * (1.0 + 2.0 * exps[:, None] * r) ** 2).sum(axis=0) * (1.0 + r) ** degree
         beyond = np.flatnonzero(bound > NEGLIGIBLE)
         radii.append(r[beyond[-1] + 1] if beyond[-1] + 1 < len(r) else 1e6)
-    table = np.array(rows, dtype=np.int64).reshape(-1, 7)
+    flat_rows = np.array(rows, dtype=np.int64).reshape(-1, 7)
     return Shells(
-        table,
+        flat_rows,
         np.concatenate(exponents),
         np.concatenate(coefficients),
         np.array(radii),
-        np.searchsorted(table[:, 0], np.arange(mol.natm + 1)),
-        harmonic_components(int(table[:, 1].max())),
+        np.searchsorted(flat_rows[:, 0], np.arange(n_atoms + 1)),
+        harmonic_components(int(flat_rows[:, 1].max())),
     )
 
 

@@ -4,12 +4,16 @@ The coefficients are those of a weighted ridge regression on points of the train
 ridge is not chosen by the density, of which forces see other parts than an integral does, but by
 the forces of one diagonalisation on the predicted density of validation geometries and, where
 forces do not tell ridges apart, by its dipoles. Test geometries have no part in it.
+
+Where the functional depends on the kinetic energy density, its Pauli part is fitted at the same
+points with the same ridge.
 """
 
 import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +26,22 @@ from dft2spectra.density.committee import SMALLEST_COMMITTEE, assign_parts, cali
 from dft2spectra.density.comparison import density_error
 from dft2spectra.density.electrostatics import electrostatic_rows
 from dft2spectra.density.least_squares import NormalEquations
-from dft2spectra.density.mixing import leading_channels
+from dft2spectra.density.mixing import channel_covariance, leading_channels
 from dft2spectra.density.model import Basis, DensityModel
 from dft2spectra.density.ridge import choose_ridge, compare_ridges
-from dft2spectra.density.sampling_points import TARGETS, design_matrix, draw_sample
+from dft2spectra.density.sampling_points import (
+    TARGETS,
+    Sample,
+    design_matrix,
+    draw_sample,
+    needs_tau,
+)
 from dft2spectra.molecules.labels import read_labels
 from dft2spectra.molecules.pyscf_input import complete_settings, settings_hash
 from dft2spectra.records import content_hash, write_json
 
-# Covers committee, comparison, least_squares, ridge and sampling_points: the numbers of a fit.
-METHOD_VERSION = 1
+# Covers committee, comparison, least_squares, mixing, ridge, sampling_points: the numbers of a fit.
+METHOD_VERSION = 2
 
 # The first fit, which only decides on channels, takes a part of the points and this ridge.
 FIRST_FIT = 4
@@ -116,15 +126,21 @@ def fit_density_model(
         **_made_from(train, validation, labels, settings, pyscf_settings),
         "terms": dict(zip(("one_body", "two_body", "three_body"), basis.terms.sizes, strict=True)),
     }
-    with NormalEquations(sum(basis.terms.sizes)) as equations:
+    size = sum(basis.terms.sizes)
+    with (
+        NormalEquations(size) as equations,
+        NormalEquations(size) if needs_tau(pyscf_settings) else nullcontext() as pauli,
+    ):
         _accumulate(equations, basis, train, settings, pyscf_settings, progress)
+        if pauli is not None:
+            pauli.add_part(_pauli_rows(basis, label, settings, pyscf_settings) for label in train)
         seconds = {"normal_equations": time.perf_counter() - started}
         card["n_points"] = equations.rows
         table, fits = compare_ridges(
-            equations, basis, card, validation, settings, pyscf_settings, progress
+            equations, pauli, basis, card, validation, settings, pyscf_settings, progress
         )
         best = choose_ridge({ridge: fit[1:] for ridge, fit in fits.items()})
-        coefficients = fits[best][0]
+        coefficients, tau = fits[best][0].coefficients, fits[best][0].pauli
         card |= {
             "ridge": best,
             "ridge_table": table,
@@ -133,10 +149,12 @@ def fit_density_model(
             "ridge_at_edge": len(table) > 2 and best in (table[0]["ridge"], table[-1]["ridge"]),
             "fit_r2": equations.r2(coefficients),
         }
+        if pauli is not None and tau is not None:
+            card["pauli_fit_r2"] = pauli.r2(tau.coefficients)
         seconds["ridge"] = time.perf_counter() - started - sum(seconds.values())
         progress(f"{name}: ridge {best:g} chosen, {equations.parts} fits with a part left out")
         members = [equations.solve(best, without=part) for part in range(equations.parts)]
-    model = DensityModel(basis, coefficients, np.array(members), card)
+    model = DensityModel(basis, coefficients, np.array(members), card, tau)
     errors = [density_error(model, label, pyscf_settings) for label in validation]
     percent = np.array([error.model_percent for error in errors])
     card["validation_density_error_percent"] = float(percent.mean())
@@ -285,7 +303,9 @@ def _make_basis(
         f"{train[0]['name']}: {three['channels']} of {len(basis.terms.mixing)} three-body channels"
         f" kept after a first fit of {len(coefficients)} terms"
     )
-    mixing = leading_channels(basis.terms, coefficients, three["channels"])
+    samples = (_sample(label, first, pyscf_settings) for label in train)
+    covariance = channel_covariance(basis, samples)
+    mixing = leading_channels(basis.terms, coefficients, three["channels"], covariance)
     return Basis(basis.species, basis.settings, mixing)
 
 
@@ -303,13 +323,7 @@ def _accumulate(
 
     def rows(label: Label) -> tuple[np.ndarray, np.ndarray]:
         nonlocal done
-        sample = draw_sample(
-            label,
-            pyscf_settings,
-            settings["points_per_geometry"],
-            settings["seed"],
-            settings["target"],
-        )
+        sample = _sample(label, settings, pyscf_settings)
         root = np.sqrt(sample.weights)
         matrix, right = design_matrix(basis, sample), sample.target * root
         matrix *= root[:, None]
@@ -330,3 +344,23 @@ def _accumulate(
         mine = [label for label, own in zip(train, parts, strict=True) if own == part]
         if mine:
             equations.add_part(rows(label) for label in mine)
+
+
+def _pauli_rows(
+    basis: Basis, label: Label, settings: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted rows and targets of the Pauli kinetic energy density of a geometry."""
+    sample = _sample(label, settings, pyscf_settings)
+    assert sample.pauli is not None
+    root = np.sqrt(sample.pauli_weights)
+    return design_matrix(basis, sample) * root[:, None], sample.pauli * root
+
+
+def _sample(label: Label, settings: Mapping[str, Any], pyscf_settings: Mapping[str, Any]) -> Sample:
+    return draw_sample(
+        label,
+        pyscf_settings,
+        settings["points_per_geometry"],
+        settings["seed"],
+        settings["target"],
+    )

@@ -122,7 +122,7 @@ def build_mean_field(molecule: gto.Mole, settings: Mapping[str, Any]) -> dft.rks
     Raises
     ------
     SettingsError
-        The functional is unknown, or its potential is not a function of the density alone.
+        The functional is unknown, or needs more than density, gradient and kinetic energy density.
     """
     chosen = complete_settings(settings)
     check_functional(chosen["xc"])
@@ -141,9 +141,10 @@ def build_mean_field(molecule: gto.Mole, settings: Mapping[str, Any]) -> dft.rks
 def check_functional(xc: str) -> None:
     """Refuse a functional that the one-diagonalisation step cannot use.
 
-    That step knows the density and nothing else: exact exchange and τ need orbitals, a nonlocal
-    correlation is a double integral that is not built there, and a dispersion correction belongs to
-    the nuclei, so that forces of labels and of the step would differ.
+    That step knows the density, its gradient and the kinetic energy density τ, which models
+    predict: exact exchange needs orbitals, no model is fitted to the Laplacian of the density, a
+    nonlocal correlation is a double integral that is not built there, and a dispersion correction
+    belongs to the nuclei, so that forces of labels and of the step would differ.
 
     Raises
     ------
@@ -164,15 +165,15 @@ def check_functional(xc: str) -> None:
         reason = "has exact exchange, which needs orbitals"
     elif libxc.is_nlc(xc):
         reason = "has a nonlocal correlation"
-    elif libxc.xc_type(xc) == "MGGA":
-        reason = "depends on the kinetic energy density, which needs orbitals"
+    elif libxc.needs_laplacian(xc):
+        reason = "depends on the Laplacian of the density, which no model predicts"
     elif not terms:
         reason = "has no exchange and no correlation"
     if reason:
         raise SettingsError(
-            f"pyscf.xc: {xc} {reason}; the Kohn–Sham step on a predicted density needs a potential"
-            " that depends on the density alone: use a local or gradient-corrected functional"
-            " such as PBE"
+            f"pyscf.xc: {xc} {reason}; the Kohn–Sham step knows the density, its gradient and the"
+            " kinetic energy density as models predict them: use a functional of these, such as PBE"
+            " or r2SCAN"
         )
 
 
