@@ -5,7 +5,6 @@ import os
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dft2spectra.structures.sources import collect, write_structures
@@ -14,6 +13,7 @@ HOSTILE = Path(__file__).parents[1] / "hostile"
 LIMITS = {"max_atoms": 24, "min_distance_ang": 1.4, "max_volume_ang3_per_atom": 60}
 
 EXPECTED = {
+    "angle_out_of_range.cif": "not_periodic",
     "announced_atoms.vasp": "unreadable",
     "announced_atoms.xyz": "unreadable",
     "binary.cif": "unreadable",
@@ -23,15 +23,18 @@ EXPECTED = {
     "collapsed.vasp": "overlapping_atoms",
     "empty.cif": "empty_file",
     "empty.db": "empty_file",
+    "far_coordinates.cif": "not_finite",
     "far_coordinates.vasp": "not_finite",
     "good_fe.cif": "duplicate_of",
     "huge_cell.cif": "huge_cell",
     "huge_number.cif": "huge_cell",
     "hydrogen_without_position.cif": "unreadable",
     "infinite_cell.vasp": "not_finite",
+    "key_twice.json": "unreadable",
     "key_twice.yaml": "unreadable",
     "long_vector.vasp": "huge_cell",
     "magnetic.mcif": "unreadable",
+    "measured_unknown_key.yaml": "unreadable",
     "measured_unknown_site.yaml": "unreadable",
     "mistyped_key.yaml": "unreadable",
     "mixed_site.cif": "partial_occupancy",
@@ -42,6 +45,7 @@ EXPECTED = {
     "nan_coordinates.xyz": "not_finite",
     "nan_lattice.yaml": "not_finite",
     "nan_moment.xyz": "not_finite",
+    "nan_occupancy.cif": "not_finite",
     "no_atoms.cif": "unreadable",
     "no_coordinates.cif": "unreadable",
     "no_fe.cif": "no_fe",
@@ -76,6 +80,7 @@ EXPECTED = {
     "vasp4.vasp": "unreadable",
     "wrong_encoding.cif": "unreadable",
     "wrong_formula.yaml": "unreadable",
+    "wrong_volume.cif": "unreadable",
     "wrong_wyckoff.yaml": "unreadable",
     "zero_length.cif": "not_periodic",
     "zero_volume.cif": "not_periodic",
@@ -158,36 +163,3 @@ def test_folder_with_a_suffix_and_broken_link(tmp_path):
     ]
     _, rejected = collect([{"kind": "files", "path": str(tmp_path)}], LIMITS)
     assert [Path(row["origin"]).name for row in rejected] == ["link.cif"]
-
-
-def test_mutated_files_are_accounted_for(tmp_path):
-    """Sixty damaged copies of good files: cut, shuffled, with bytes changed or lines doubled."""
-    rng = np.random.default_rng(2)
-    names = ("good_fe.cif", "several.xyz", "duplicate_fe_conventional.vasp", "wrong_formula.yaml")
-    for number in range(60):
-        source = HOSTILE / names[number % len(names)]
-        content = bytearray(source.read_bytes())
-        lines = bytes(content).split(b"\n")
-        match number // len(names) % 5:
-            case 0:
-                content = content[: rng.integers(1, len(content))]
-            case 1:
-                for place in rng.integers(0, len(content), 3):
-                    content[place] = int(rng.integers(32, 127))
-            case 2:
-                rng.shuffle(lines)
-                content = bytearray(b"\n".join(lines))
-            case 3:
-                place = int(rng.integers(0, len(lines)))
-                content = bytearray(b"\n".join(lines[:place] + lines[place - 1 :]))
-            case 4:
-                digits = [i for i, byte in enumerate(content) if chr(byte).isdigit()]
-                place = int(rng.choice(digits))
-                content[place : place + 1] = rng.choice([b"nan", b"1e99", b"-7", b"999999"])
-        (tmp_path / f"{number}{source.suffix}").write_bytes(content)
-    accepted, rejected = collect([{"kind": "files", "path": str(tmp_path)}], LIMITS)
-    origins = {Path(row["origin"]).name.partition("#")[0] for row in rejected}
-    origins |= {Path(p["path"]).name for structure in accepted for p in structure["provenance"]}
-    assert origins == {path.name for path in tmp_path.iterdir()}
-    assert rejected
-    assert accepted

@@ -154,7 +154,15 @@ def test_written_folder_reads_back(folder, tmp_path):
     write_structures(accepted, rejected, out)
     with open(out / "index.csv", encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert list(rows[0]) == ["structure_id", "formula", "spacegroup", "parent", "name", "n_atoms"]
+    assert list(rows[0]) == [
+        "structure_id",
+        "formula",
+        "spacegroup",
+        "parent",
+        "name",
+        "n_atoms",
+        "sources",
+    ]
     assert [row["name"] for row in rows] == ["FeAl", "iron"]
     assert [row["n_atoms"] for row in rows] == ["2", "1"]
     for structure in accepted:

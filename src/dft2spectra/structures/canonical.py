@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ DEFAULT_MOMENTS_MUB = {"Fe": 2.5, "Co": 1.6, "Ni": 0.7, "Mn": 2.5, "Cr": 1.0}
 MIRROR_GROUPS = {
     **{78: 76, 95: 91, 96: 92, 145: 144, 153: 151, 154: 152},
     **{170: 169, 172: 171, 179: 178, 181: 180, 213: 212},
+}
+
+# Primitive vectors of each centring as columns, in units of the conventional ones; the choice of
+# spglib (https://spglib.readthedocs.io, "Transformation to the primitive cell").
+PRIMITIVE = {
+    "P": np.eye(3),
+    "A": np.array([[2, 0, 0], [0, 1, -1], [0, 1, 1]]) / 2,
+    "C": np.array([[1, 1, 0], [-1, 1, 0], [0, 0, 2]]) / 2,
+    "I": np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / 2,
+    "F": np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2,
+    "R": np.array([[2, -1, -1], [1, 1, -2], [1, 1, 1]]) / 3,
 }
 
 Structure = dict[str, Any]
@@ -67,7 +79,7 @@ def canonical_form(raw: RawStructure) -> Structure:
         "name": raw.name,
         "prototype": raw.prototype,
         "magnetic_order": raw.magnetic_order,
-        "parent": _parent(int(dataset.number), occupation),
+        "parent": raw.parent or _parent(int(dataset.number), occupation),
         "cell_ang": np.round(lattice, 8).tolist(),
         "symbols": symbols,
         "scaled_positions": (np.round(positions, 8) % 1.0).tolist(),
@@ -96,9 +108,14 @@ def reduced_formula(symbols: list[str]) -> str:
     ValueError
         A symbol is not an element.
     """
+    return _formula(tuple(sorted(Counter(symbols).items())))
+
+
+@cache
+def _formula(counts: tuple[tuple[str, int], ...]) -> str:
     from pymatgen.core import Composition
 
-    words = Composition(dict(Counter(symbols))).reduced_composition.formula.split()
+    words = Composition(dict(counts)).reduced_composition.formula.split()
     return "".join(re.sub(r"(?<=[A-Za-z])1$", "", word) for word in words)
 
 
@@ -112,15 +129,28 @@ def _standardise(cell: np.ndarray, scaled: np.ndarray, numbers: np.ndarray) -> t
     try:  # spglib 2 returns None for an error and says that spglib 3 will raise; both are met
         with warnings_as_notes():
             dataset = spglib.get_symmetry_dataset(described, symprec=SYMPREC)
-            primitive = spglib.standardize_cell(
-                described, to_primitive=True, no_idealize=False, symprec=SYMPREC
-            )
     except Exception as error:
         raise Rejected(Reason.UNREADABLE, f"spglib finds no symmetry: {error}") from error
-    if dataset is None or primitive is None:
+    if dataset is None:
         raise Rejected(Reason.UNREADABLE, "spglib finds no symmetry")
-    lattice, positions, kinds = primitive
-    return dataset, (np.asarray(lattice), np.asarray(positions), np.asarray(kinds) - 1)
+    return dataset, _primitive_cell(dataset)
+
+
+def _primitive_cell(dataset: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Primitive cell of the idealised conventional one: lattice (Å), positions and kinds from 0.
+
+    What ``spglib.standardize_cell`` gives, without its second search for the symmetry, which is
+    the larger part of screening.
+    """
+    vectors = PRIMITIVE[dataset.international[0]]
+    _, first = np.unique(dataset.std_mapping_to_primitive, return_index=True)
+    first.sort()
+    positions = np.asarray(dataset.std_positions)[first] @ np.linalg.inv(vectors).T
+    kinds = np.asarray(dataset.std_types)[first] - 1
+    # Summed in spglib's order, so that not even the sign of a zero differs: content hashes see it.
+    a, b, c = np.asarray(dataset.std_lattice)
+    lattice = np.array([a * x + b * y + c * z for x, y, z in vectors.T])
+    return lattice, positions % 1.0, kinds
 
 
 def _source_atoms(dataset: Any, lattice: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:

@@ -63,6 +63,7 @@ def _read_block(block: str) -> RawStructure:
         mismatch = parser.check(structure)
     messages = [*parser.warnings, *notes]
     _refuse_guesses(messages, data)
+    _check_volume(data, structure.volume)
     if mismatch is not None and not mismatch.startswith("Cannot determine"):
         raise Rejected(
             Reason.UNREADABLE,
@@ -113,6 +114,13 @@ def _check_numbers(data: dict[str, Any]) -> None:
                 raise Rejected(Reason.NOT_PERIODIC, f"{key} is {value}: the cell has no volume")
             if key in lengths and number > 1e4:
                 raise Rejected(Reason.HUGE_CELL, f"{key} is {value} Å")
+            if key in angles and not 0.0 < number < 180.0:
+                raise Rejected(Reason.NOT_PERIODIC, f"{key} is {value}, not between 0 and 180°")
+            if key in coordinates and abs(number) > 1e4:  # wrapped into the cell, digits are lost
+                raise Rejected(Reason.NOT_FINITE, f"{key} is {value} cells")
+    for value in _as_list(data, "_atom_site_occupancy"):
+        if value not in (".", "?") and not np.isfinite(_number(value, "occupancy")):
+            raise Rejected(Reason.NOT_FINITE, f"an occupancy is {value}")
     n_operations = max(1, *(len(_as_list(data, key)) for key in SYMMETRY_LISTS))
     if n_atoms * n_operations > MAX_EXPANDED_SITES:
         raise Rejected(
@@ -125,6 +133,17 @@ def _number(value: str, key: str) -> float:
         return float(re.sub(r"\(.*", "", value))
     except ValueError:
         raise Rejected(Reason.UNREADABLE, f"{key} is '{value}', not a number") from None
+
+
+def _check_volume(data: dict[str, Any], volume: float) -> None:
+    """Refuse a stated volume that the lattice parameters do not give: one of them is wrong."""
+    stated = " ".join(_as_list(data, "_cell_volume")).strip("'? .")
+    if stated and not abs(_number(stated, "_cell_volume") / volume - 1.0) < 0.01:
+        raise Rejected(
+            Reason.UNREADABLE,
+            f"_cell_volume is {stated} Å³, but {volume:.2f} by the lattice parameters; correct "
+            "what is wrong or remove _cell_volume",
+        )
 
 
 def _check_symbols(data: dict[str, Any]) -> None:

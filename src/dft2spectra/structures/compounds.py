@@ -26,6 +26,12 @@ OPTIONAL_KEYS = (
     *("doi", "notes", "comment"),
 )
 SITE_KEYS = ("label", "element", "wyckoff", "position", "moment")
+MEASURED_NUMBERS = (
+    *("temperature_k", "isomer_shift_mm_s", "quadrupole_splitting_mm_s", "bhf_t", "moment_mub"),
+)
+MEASURED_KEYS = (*MEASURED_NUMBERS, "calibration", "trust", "source")
+# Larger is no measured value in any of these units.
+LARGEST_MEASURED = 1e4
 MAGNETIC_ORDERS = ("antiferromagnetic", "paramagnetic", "ferromagnetic", "ferrimagnetic")
 
 # Coordinates this close to a multiple of 1/6 are meant to be it (0.3333 for 1/3).
@@ -125,8 +131,8 @@ def _number(value: Any, what: str) -> float:
             numerator, denominator = value.split("/")
             return float(numerator) / float(denominator)
         return float(value)
-    except (ValueError, ZeroDivisionError):
-        raise Rejected(Reason.UNREADABLE, f"{what} is {value!r}, not a number") from None
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise Rejected(Reason.UNREADABLE, f"{what} is {str(value)[:40]!r}, not a number") from None
 
 
 def _cell(group: int, lattice: Any) -> np.ndarray:
@@ -233,9 +239,13 @@ def _measured(entries: Any, labels: set[str]) -> list[dict[str, Any]]:
                 f"a measured value is given for site {entry.get('site')!r}; "
                 f"the sites are {', '.join(sorted(labels))}",
             )
-        for key, value in entry.items():
-            if not isinstance(value, (str, int, float, type(None))):
-                raise Rejected(Reason.UNREADABLE, f"measured {key} of {entry['site']} is {value!r}")
-            if isinstance(value, float) and not np.isfinite(value):
-                raise Rejected(Reason.NOT_FINITE, f"measured {key} of {entry['site']} is {value}")
+        _check_keys(entry, ("site",), MEASURED_KEYS, f"the measured entry of {entry['site']}")
+        for key in MEASURED_NUMBERS:
+            value, what = entry.get(key), f"measured {key} of {entry['site']}"
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise Rejected(Reason.UNREADABLE, f"{what} is {value!r}, not a number")
+            if not abs(value) < LARGEST_MEASURED:
+                raise Rejected(Reason.NOT_FINITE, f"{what} is {str(value)[:20]}")
     return [dict(entry) for entry in entries]

@@ -12,6 +12,7 @@ import yaml
 
 from dft2spectra.structures.cif import read_cif
 from dft2spectra.structures.compounds import read_compound
+from dft2spectra.structures.json_files import load, read_structures
 from dft2spectra.structures.listing import SUFFIXES, file_format
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected, one_line, warnings_as_notes
 
@@ -70,8 +71,8 @@ def _read(path: str) -> Results:
     if kind == "ase_db":
         return _read_ase_database(path, "db")
     text = _text(path)
-    if kind == "ase_json":
-        return _read_ase_json(path, text)
+    if kind == "json":
+        return _read_json(text)
     readers: dict[str, Callable[[str], Results]] = {
         "cif": read_cif,
         "poscar": lambda text: [_read_poscar(text)],
@@ -157,26 +158,33 @@ def _read_extxyz(text: str) -> Results:
     return [_from_atoms(atoms) for atoms in ase.io.read(io.StringIO(text), ":", format="extxyz")]
 
 
-def _read_ase_json(path: str, text: str) -> Results:
-    """Structures of an ASE database in JSON, or the one object that ``Atoms.todict`` wrote."""
+def _read_json(text: str) -> Results:
+    """Structures of an ASE database in JSON, of ``Atoms.todict``, of pymatgen or of OPTIMADE."""
     from ase import Atoms
     from ase.io.jsonio import decode
 
-    data = json.loads(text)
+    data = load(text)
     if isinstance(data, dict) and "ids" in data:
-        return _read_ase_database(path, "json")
+        return _read_ase_database(io.StringIO(text), "json")
     if isinstance(data, dict) and data.get("__ase_objtype__") == "atoms":
         atoms = decode(text)
         assert isinstance(atoms, Atoms)
         return [_from_atoms(atoms)]
-    raise Rejected(Reason.UNREADABLE, "JSON, but neither an ASE database nor an ASE Atoms object")
+    results = read_structures(data)
+    if results is None:
+        raise Rejected(
+            Reason.UNREADABLE,
+            "JSON, but not an ASE database or Atoms object, not a pymatgen Structure or a list of "
+            "such, and not an OPTIMADE response",
+        )
+    return results
 
 
-def _read_ase_database(path: str, kind: str) -> Results:
+def _read_ase_database(source: str | io.StringIO, kind: str) -> Results:
     import ase.db
 
     results: Results = []
-    with ase.db.connect(path, type=kind, use_lock_file=False) as database:
+    with ase.db.connect(source, type=kind, use_lock_file=False) as database:
         for row in database.select():
             try:
                 raw = _from_atoms(row.toatoms())

@@ -41,6 +41,8 @@ from typing import Any
 
 import numpy as np
 
+from dft2spectra.structures.neighbours import pairs_within
+
 LENGTH_BIN = 0.005  # of ln(length): 0.5 %
 SHAPE_BIN = 0.02  # of the mean atomic spacing (V/N)^(1/3)
 NEIGHBOURS = 8
@@ -116,9 +118,9 @@ def group_same(structures: list[Structure]) -> list[tuple[str, list[Structure]]]
     """Ids and the descriptions of each crystal, the one to compute first.
 
     Independent of the order of ``structures``: they are sorted by what they are (with measured
-    values first, then with a prototype, then by their numbers, then by path) and each joins the
-    first crystal that it matches. A crystal a tolerance away from the first of its group starts its
-    own, so a fine series of strains does not run together.
+    values first, then by the kind of their source, then with a prototype, then by their numbers,
+    then by path) and each joins the first crystal that it matches. A crystal a tolerance away from
+    the first of its group starts its own, so a fine series of strains does not run together.
     """
     for structure in structures:
         structure["_numbers"] = invariants(structure)
@@ -154,6 +156,7 @@ def _preference(structure: Structure) -> tuple[Any, ...]:
     numbers = structure["_numbers"]
     return (
         not structure["measured"],
+        structure.get("_rank", 0),
         structure["prototype"] is None,
         [round(float(x), 6) for x in (*numbers["lengths"], *numbers["shape"])],
         structure["_origin"],
@@ -187,35 +190,28 @@ def _lattice_lengths(group: int, conventional: np.ndarray) -> list[float]:
 
 def _soft_distances(structure: Structure) -> np.ndarray:
     """Soft nearest distance of every pair of elements, in units of (V/N)^(1/3)."""
-    from ase import Atoms
-    from ase.neighborlist import neighbor_list
-
-    symbols = np.array(structure["symbols"])
-    elements = sorted(set(symbols))
-    atoms = Atoms(
-        structure["symbols"],
-        cell=structure["cell_ang"],
-        scaled_positions=structure["scaled_positions"],
-        pbc=True,
-    )
-    spacing = (atoms.get_volume() / len(atoms)) ** (1 / 3)
+    elements, kinds = np.unique(structure["symbols"], return_inverse=True)
+    cell = np.array(structure["cell_ang"])
+    positions = np.array(structure["scaled_positions"]) @ cell
+    spacing = (abs(np.linalg.det(cell)) / len(kinds)) ** (1 / 3)
     cutoff = 2.0 * spacing
     while True:
-        first, second, distance = neighbor_list("ijd", atoms, cutoff)
-        near: dict[tuple[int, str], np.ndarray] = {}
-        for i in range(len(symbols)):
-            around = first == i
-            for element in elements:
-                found = distance[around & (symbols[second] == element)]
-                near[i, element] = np.sort(found)[:NEIGHBOURS]
-        if all(len(found) == NEIGHBOURS for found in near.values()):
+        first, second, distance = pairs_within(cell, positions, cutoff)
+        # The neighbours of each atom, element by element, nearest first.
+        groups = first * len(elements) + kinds[second]
+        order = np.lexsort((distance, groups))
+        counts = np.bincount(groups, minlength=len(kinds) * len(elements))
+        if counts.min() >= NEIGHBOURS:
             break
         cutoff *= 1.3
+    begins = np.cumsum(counts) - counts
+    near = distance[order][begins[:, None] + np.arange(NEIGHBOURS)]
+    near = near.reshape(len(kinds), len(elements), NEIGHBOURS)
     result = []
-    for number, element in enumerate(elements):
-        for partner in elements[number:]:
-            of_pair = [near[i, partner] for i in np.flatnonzero(symbols == element).tolist()]
-            mean = np.mean((np.concatenate(of_pair) / spacing) ** -EXPONENT)
+    for element in range(len(elements)):
+        for partner in range(element, len(elements)):
+            of_pair = near[kinds == element, partner].ravel()
+            mean = np.mean((of_pair / spacing) ** -EXPONENT)
             result.append(mean ** (-1.0 / EXPONENT))
     return np.array(result)
 

@@ -13,7 +13,7 @@ SUFFIXES = {
     ".contcar": "poscar",
     ".xyz": "extxyz",
     ".extxyz": "extxyz",
-    ".json": "ase_json",
+    ".json": "json",
     ".db": "ase_db",
     ".yaml": "compound",
     ".yml": "compound",

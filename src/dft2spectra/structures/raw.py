@@ -20,10 +20,14 @@ class Reason(StrEnum):
     TOO_MANY_ATOMS = "too_many_atoms"
     HUGE_CELL = "huge_cell"
     NOT_FINITE = "not_finite"
+    NO_VOLUME = "no_volume"
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
     NOT_PERIODIC = "not_periodic"
+    WITHDRAWN = "withdrawn"
     DUPLICATE_OF = "duplicate_of"
+    FILTERED = "filtered"
+    BEYOND_LIMIT = "beyond_limit"
 
 
 class Rejected(Exception):
@@ -60,6 +64,8 @@ class RawStructure:
     """Starting moments of the source, one per atom; ``None`` where the element default holds."""
     name: str | None = None
     prototype: str | None = None
+    parent: str | None = None
+    """Structure type of the crystal that this is a strained copy of; else found from symmetry."""
     magnetic_order: str | None = None
     citation: str | None = None
     measured: list[dict[str, Any]] = field(default_factory=list)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dft2spectra.structures.neighbours import pairs_within
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
 
 DEFAULT_LIMITS: dict[str, Any] = {
@@ -44,14 +45,7 @@ def screen(raw: RawStructure, limits: dict[str, Any]) -> None:
     Rejected
         With the first reason against it.
     """
-    if not raw.symbols:
-        raise Rejected(Reason.EMPTY_FILE, "the structure has no atoms")
-    if len(raw.symbols) > MAX_INPUT_ATOMS:
-        raise Rejected(
-            Reason.TOO_MANY_ATOMS, f"{len(raw.symbols)} atoms as given, at most {MAX_INPUT_ATOMS}"
-        )
-    _screen_finite(raw)
-    _screen_periodic(raw)
+    screen_geometry(raw)
     _screen_elements(raw.symbols, limits["xc"])
     volume = abs(np.linalg.det(raw.cell)) / len(raw.symbols)
     if volume > limits["max_volume_ang3_per_atom"]:
@@ -60,6 +54,18 @@ def screen(raw: RawStructure, limits: dict[str, Any]) -> None:
             f"{volume:.1f} Å³ per atom, at most {limits['max_volume_ang3_per_atom']:g}",
         )
     _screen_distances(raw, limits)
+
+
+def screen_geometry(raw: RawStructure) -> None:
+    """Return if the symmetry code can take the crystal, whatever its elements, else `Rejected`."""
+    if not raw.symbols:
+        raise Rejected(Reason.EMPTY_FILE, "the structure has no atoms")
+    if len(raw.symbols) > MAX_INPUT_ATOMS:
+        raise Rejected(
+            Reason.TOO_MANY_ATOMS, f"{len(raw.symbols)} atoms as given, at most {MAX_INPUT_ATOMS}"
+        )
+    _screen_finite(raw)
+    _screen_periodic(raw)
 
 
 def screen_size(n_atoms: int, limits: dict[str, Any]) -> None:
@@ -117,24 +123,27 @@ def _screen_elements(symbols: list[str], xc: str) -> None:
         raise Rejected(Reason.NO_PAW_DATASET, f"GPAW has no {xc} dataset for {', '.join(missing)}")
 
 
-@functools.cache
-def paw_elements(xc: str) -> frozenset[str]:
-    """Elements with a dataset for ``xc`` in ``GPAW_SETUP_PATH`` or the package ``gpaw_data``."""
+def paw_folders() -> tuple[str, ...]:
+    """Folders with PAW datasets, in the order in which GPAW looks into them."""
     folders = os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep)
     package = importlib.util.find_spec("gpaw_data")
     for location in (package and package.submodule_search_locations) or ():
         folders.append(os.path.join(location, "setups"))
-    names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
+    return tuple(folder for folder in folders if os.path.isdir(folder))
+
+
+@functools.cache
+def paw_elements(xc: str) -> frozenset[str]:
+    """Elements with a dataset for ``xc`` in ``GPAW_SETUP_PATH`` or the package ``gpaw_data``."""
+    names = [name for folder in paw_folders() for name in os.listdir(folder)]
     matches = [re.fullmatch(rf"([A-Z][a-z]?)\.{re.escape(xc)}(\.gz)?", name) for name in names]
     return frozenset(match[1] for match in matches if match)
 
 
 def _screen_distances(raw: RawStructure, limits: dict[str, Any]) -> None:
     """Refuse two atoms, or an atom and its own image, that are too close."""
-    from ase import Atoms
     from ase.data import atomic_numbers, covalent_radii
     from ase.geometry import minkowski_reduce
-    from ase.neighborlist import neighbor_list
 
     volume = abs(np.linalg.det(raw.cell)) / len(raw.symbols)
     if volume < MIN_VOLUME_ANG3_PER_ATOM:
@@ -145,15 +154,11 @@ def _screen_distances(raw: RawStructure, limits: dict[str, Any]) -> None:
         raise Rejected(
             Reason.OVERLAPPING_ATOMS, f"an atom and its image are {shortest:.3g} Å apart"
         )
-    atoms = Atoms(raw.symbols, cell=raw.cell, scaled_positions=raw.scaled_positions, pbc=True)
-    positions = atoms.get_positions()
-    atoms.set_cell(reduced)
-    atoms.set_positions(positions)
-    atoms.wrap()
+    positions = (raw.scaled_positions % 1.0) @ raw.cell
     radii = covalent_radii[[atomic_numbers[symbol] for symbol in raw.symbols]]
     fraction, least = limits["min_covalent_fraction"], limits["min_distance_ang"]
     cutoff = max(least, 2.0 * fraction * radii.max())
-    first, second, distance = neighbor_list("ijd", atoms, cutoff)
+    first, second, distance = pairs_within(reduced, positions, cutoff)
     allowed = np.maximum(least, fraction * (radii[first] + radii[second]))
     short = np.flatnonzero(distance < allowed)
     if len(short):

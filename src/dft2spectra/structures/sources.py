@@ -7,11 +7,12 @@ and when nothing changed the answer comes from ``index.csv``.
 import hashlib
 import json
 import os
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.structures.listing import list_files
+from dft2spectra.structures.inputs import Input, distinct, input_files, label, read_inputs
 from dft2spectra.structures.storage import read_structure, to_atoms, write_structures
 
 __all__ = [
@@ -25,10 +26,14 @@ __all__ = [
 
 # For the whole package: raised when the same files would give other structures. Part of the
 # fingerprint, so that a raised number reaches the structures before any job is planned.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 Structure = dict[str, Any]
 Rejection = dict[str, Any]
+
+# Kinds in the order in which their description of a crystal is preferred: a campaign that has
+# computed its own files does not compute them again because a database holds them too.
+PREFERENCE = ("files", "materials_project", "optimade", "prototypes")
 
 # What a calculation depends on; provenance and measured values are not among it.
 HASHED_KEYS = ("cell_ang", "symbols", "scaled_positions", "site_labels", "initial_moments_mub")
@@ -42,12 +47,13 @@ def collect(
     Parameters
     ----------
     sources
-        Mappings with ``kind: files``, ``path`` (folder, pattern or file) and optionally ``names``
-        (stems of the files to take).
+        Mappings with ``kind`` and the keys that ``config_schema.yaml`` names for it. Databases are
+        read from their pinned sets; nothing is retrieved.
     limits
         ``max_atoms`` (primitive cell), ``min_distance_ang``, ``min_covalent_fraction`` (of the sum
         of covalent radii), ``max_volume_ang3_per_atom``; see
-        :data:`dft2spectra.structures.screening.DEFAULT_LIMITS`. Other keys are not looked at.
+        :data:`dft2spectra.structures.screening.DEFAULT_LIMITS`. ``pinned`` is the folder of the
+        pinned sets. Other keys are not looked at.
 
     Returns
     -------
@@ -62,51 +68,68 @@ def collect(
     Raises
     ------
     ValueError
-        A path of a source does not exist, or its kind is unknown. Nothing else raises.
+        A path of a source does not exist, its kind is unknown, or a pinned set is missing, damaged
+        or was retrieved with other settings. Nothing else raises.
     """
-    from dft2spectra.structures.files import read_file
     from dft2spectra.structures.raw import Rejected
     from dft2spectra.structures.screening import effective_limits
 
     in_force = effective_limits(limits)
+    taken: Counter[str] = Counter()
     candidates: list[Structure] = []
     rejected: list[Rejection] = []
-    for path in _all_files(sources):
-        results = read_file(path)
-        for number, result in enumerate(results, start=1):
-            origin = path if len(results) == 1 else f"{path}#{number}"
-            checked = result if isinstance(result, Rejected) else _check(result, in_force)
-            if isinstance(checked, Rejected):
-                rejected.append(_rejection(origin, result, checked))
-                continue
-            checked["_origin"] = origin
-            checked["provenance"] = [
-                _provenance(path, number if len(results) > 1 else None, result, checked)
-            ]
-            candidates.append(checked)
+    for item in read_inputs(sources, limits):
+        checked = _take(item, in_force, taken)
+        if isinstance(checked, Rejected):
+            rejected.append(_rejection(item, checked))
+            continue
+        checked["_origin"] = item.origin
+        checked["_source"] = label(item.sources[0])
+        checked["_rank"] = PREFERENCE.index(item.sources[0]["kind"])
+        checked["provenance"] = [item.provenance]
+        if checked["_notes"]:
+            item.provenance["notes"] = checked["_notes"]
+        candidates.append(checked)
     accepted, duplicates = _merge(candidates)
     rejected = sorted(rejected + duplicates, key=lambda row: str(row["origin"]))
     return accepted, rejected
 
 
-def _all_files(sources: list[dict[str, Any]]) -> list[str]:
-    """Files of all sources, each once, in an order that the sources' order does not change."""
-    paths: dict[str, str] = {}
-    folders: dict[str, str] = {}  # resolved once each: with 10,000 files this is most of the time
-    for source in sources:
-        if source.get("kind") != "files":
-            raise ValueError(
-                f"structures.sources: unknown kind '{source.get('kind')}'; known is 'files'"
-            )
-        for path in list_files(source):
-            folder, name = os.path.split(path)
-            if folder not in folders:
-                folders[folder] = os.path.realpath(folder)
-            real = os.path.join(folders[folder], name)
-            if os.path.islink(path):
-                real = os.path.realpath(path)
-            paths[real] = min(path, paths.get(real, path))
-    return sorted(paths.values())
+def _take(item: Input, limits: dict[str, Any], taken: Counter[str]) -> Any:
+    """Canonical structure for the first source that takes the crystal, or the `Rejected`.
+
+    ``taken`` counts what every source has taken so far.
+    """
+    from dft2spectra.structures.filters import filter_elements, filter_number, filter_size
+    from dft2spectra.structures.raw import Rejected
+
+    if isinstance(item.result, Rejected):
+        return item.result
+    left: list[tuple[str, Any]] = []
+    refusal: Any = None
+    for source in item.sources:
+        key = json.dumps(source, sort_keys=True, default=str)
+        try:
+            filter_elements(item.result.symbols, source)
+            filter_number(taken[key], source)
+        except Rejected as rejection:
+            refusal = rejection
+            continue
+        left.append((key, source))
+    if not left:
+        return refusal
+    structure = _check(item.result, limits)
+    if isinstance(structure, Rejected):
+        return structure
+    for key, source in left:
+        try:
+            filter_size(len(structure["symbols"]), source)
+        except Rejected as rejection:
+            refusal = rejection
+            continue
+        taken[key] += 1
+        return structure
+    return refusal
 
 
 def _check(raw: Any, limits: dict[str, float]) -> Any:
@@ -126,22 +149,12 @@ def _check(raw: Any, limits: dict[str, float]) -> Any:
     return structure
 
 
-def _provenance(path: str, number: int | None, raw: Any, structure: Structure) -> dict[str, Any]:
-    """Where a structure came from; ``index`` counts from 1 in a file that holds several."""
-    provenance = {"source": "files", "path": path, "citation": raw.citation}
-    if number is not None:
-        provenance["index"] = number
-    if structure["_notes"]:
-        provenance["notes"] = structure["_notes"]
-    return provenance
-
-
-def _rejection(origin: str, raw: Any, why: Any) -> Rejection:
+def _rejection(item: Input, why: Any) -> Rejection:
     return {
-        "source": "files",
-        "origin": origin,
+        "source": label(item.sources[0]),
+        "origin": item.origin,
         "structure_id": None,
-        "formula": _formula(getattr(raw, "symbols", [])),
+        "formula": _formula(getattr(item.result, "symbols", [])) or item.formula,
         "reason": f"{why.code}: {why.sentence}",
     }
 
@@ -167,7 +180,7 @@ def _merge(candidates: list[Structure]) -> tuple[list[Structure], list[Rejection
             first["provenance"] += other["provenance"]
             duplicates.append(
                 {
-                    "source": "files",
+                    "source": other["_source"],
                     "origin": other["_origin"],
                     "structure_id": identifier,
                     "formula": other["formula"],
@@ -194,17 +207,18 @@ def fingerprint(sources: list[dict[str, Any]], limits: dict[str, Any]) -> str:
         As :func:`collect`.
     """
     files = []
-    for path in _all_files(sources):
+    each = distinct(sources)
+    for path in sorted({path for source in each for path in input_files(source, limits)}):
         try:
             status = os.stat(path)
             files.append([path, status.st_size, status.st_mtime_ns])
-        except OSError:  # a link to nothing; `collect` rejects it
+        except OSError:  # a link to nothing, or not retrieved yet; `collect` says so
             files.append([path, None, None])
     try:
         datasets = metadata.version("gpaw-data")
     except metadata.PackageNotFoundError:
         datasets = os.environ.get("GPAW_SETUP_PATH", "")
-    state = [METHOD_VERSION, datasets, sources, limits, files]
+    state = [METHOD_VERSION, datasets, each, limits, files]
     text = json.dumps(state, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dft2spectra.structures.retrieval import PROVIDERS
+
 if TYPE_CHECKING:
     from ase import Atoms
 
 Structure = dict[str, Any]
 
-INDEX_COLUMNS = ("structure_id", "formula", "spacegroup", "parent", "name", "n_atoms")
+INDEX_COLUMNS = ("structure_id", "formula", "spacegroup", "parent", "name", "n_atoms", "sources")
 REJECTED_COLUMNS = ("source", "origin", "structure_id", "formula", "reason")
 STRUCTURE_KEYS = frozenset(
     {"structure_id", "formula", "spacegroup", "parent", "cell_ang", "symbols", "content_hash"}
@@ -55,11 +57,23 @@ def write_structures(
     for path in folder.glob("*.json"):
         if path.name not in current:
             path.unlink()
-    index = [{**structure, "n_atoms": len(structure["symbols"])} for structure in accepted]
+    index = [
+        {**structure, "n_atoms": len(structure["symbols"]), "sources": _source_names(structure)}
+        for structure in accepted
+    ]
     _write_rows(out_dir / "index.csv", INDEX_COLUMNS, index)
     _write_rows(out_dir / "rejected.csv", REJECTED_COLUMNS, rejected)
     if fingerprint is not None:
         write_json(stamp, {"fingerprint": fingerprint})
+
+
+def _source_names(structure: Structure) -> str:
+    """Where the crystal was found, such as ``files;optimade:oqmd``."""
+    names = {
+        f"{entry['source']}:{entry['name']}" if entry["source"] in PROVIDERS else entry["source"]
+        for entry in structure["provenance"]
+    }
+    return ";".join(sorted(names))
 
 
 def _quietly(read: Any, path: Path) -> Any:

@@ -1,0 +1,11 @@
+"""Glue of the checkpoint retrieve_structures."""
+
+import sys
+
+terminal = sys.stderr
+sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from dft2spectra.structures.retrieval import retrieve, say_on
+
+source = snakemake.params.source
+retrieve(source, snakemake.output.pinned, say_on(terminal, source["name"]))

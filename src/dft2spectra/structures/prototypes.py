@@ -1,0 +1,294 @@
+"""Chosen elements on the sublattices of known structures, and strained copies.
+
+A **parent** is a crystal (:mod:`dft2spectra.structures.parents`); a **decoration** puts Fe or one
+of the chosen elements on every sublattice (:mod:`dft2spectra.structures.decorations`) and has a
+predicted volume (:mod:`dft2spectra.structures.volumes`). Without ``elements`` the parents are taken
+as they are, with their own volume. Strained copies (:mod:`dft2spectra.structures.strains`) are made
+of both. The size is known before anything is enumerated.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dft2spectra.structures.decorations import Sublattices, sublattices
+from dft2spectra.structures.parents import Parent, named_parents, parent_files
+from dft2spectra.structures.raw import RawStructure, Reason, Rejected
+from dft2spectra.structures.retrieval import DEFAULT_FOLDER, pinned_path
+from dft2spectra.structures.strains import LARGEST_STRAIN, MODES, strained_cells
+from dft2spectra.structures.volumes import EXPECTED_ERROR_PERCENT, PREDICTOR, predicted_volume
+
+DEFAULTS: dict[str, Any] = {
+    "elements": None,
+    "n_elements": [2, 3],  # fewest and most
+    "sublattices": "species",
+    "strains": {},
+    "at_most": 2000,
+    "relax_volume": False,
+}
+
+Source = dict[str, Any]
+Enumerated = tuple[str, RawStructure | Rejected, dict[str, Any]]
+Planned = list[tuple[str, Parent | Rejected, Sublattices | None]]
+
+
+def check(source: Source) -> None:
+    """Return if the settings of a source are possible as far as is known without its parents.
+
+    Raises
+    ------
+    ValueError
+        An unknown element, more elements at least than at most, a strain that is none.
+    """
+    from ase.data import atomic_numbers
+
+    fewest, most = source.get("n_elements") or DEFAULTS["n_elements"]
+    if fewest > most:
+        raise ValueError(f"n_elements: {fewest} at least and {most} at most")
+
+    for element in source.get("elements") or []:
+        if element == "X" or element not in atomic_numbers:
+            raise ValueError(f"elements: '{element}' is not an element")
+    for mode, strains in (source.get("strains") or {}).items():
+        if mode not in MODES:
+            raise ValueError(f"strains: '{mode}' is not a mode; known are {', '.join(MODES)}")
+        for strain in strains:
+            if strain == 0 or not abs(strain) <= LARGEST_STRAIN:
+                raise ValueError(
+                    f"strains: {mode} {strain:g} is not a strain other than zero of at most "
+                    f"{LARGEST_STRAIN:g} (a fraction: 0.03 is 3 %)"
+                )
+
+
+def input_files(source: Source, limits: dict[str, Any]) -> list[str]:
+    """Files that the crystals of a source are read from; a pinned set may still be missing."""
+    if source.get("relax_volume"):
+        return [pinned_path(source, _pinned_folder(limits))]
+    return parent_files(source["parents"], _pinned_folder(limits))
+
+
+def count(source: Source, limits: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Size of the enumeration, without enumerating.
+
+    Parameters
+    ----------
+    source
+        ``parents`` and optionally the keys of :data:`DEFAULTS` and ``max_atoms``.
+    limits
+        ``max_atoms`` and ``pinned`` are looked at.
+
+    Returns
+    -------
+    dict
+        ``structures`` in all; ``copies`` of each decoration (1 and its strains); ``parents``: for
+        each ``parent, n_atoms, sublattices, assignments`` (of Fe and the elements to sublattices,
+        whatever they are), ``allowed`` (with Fe and as many elements as asked for), ``distinct``
+        (after symmetry) and ``structures``; or ``parent``, ``reason`` and ``structures``, 0, where
+        there is none.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check`; a parent that does not exist.
+    """
+    check(source)
+    return _sizes(_planned(source, limits or {}), DEFAULTS | source)
+
+
+def enumerate_structures(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
+    """Origin, crystal or the reason against it, and provenance of every decoration and copy.
+
+    Parameters
+    ----------
+    source, limits
+        As for :func:`count`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`count`; or more structures than ``at_most``, with the numbers of the parents.
+    """
+    strains = (DEFAULTS | source)["strains"]
+    relaxed = bool(source.get("relax_volume"))
+    for origin, result, provenance in (_relaxed if relaxed else unstrained)(source, limits):
+        if isinstance(result, Rejected):
+            yield origin, result, provenance
+        else:
+            yield from _with_copies(origin, result, provenance, strains)
+
+
+def unstrained(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
+    """As :func:`enumerate_structures`, with predicted volumes and without strained copies."""
+    check(source)
+    settings = DEFAULTS | source
+    planned = _planned(source, limits)
+    sizes = _sizes(planned, settings)
+    if sizes["structures"] > settings["at_most"]:
+        raise ValueError(_too_many(sizes, settings["at_most"]))
+    for label, parent, places in planned:
+        origin = f"prototypes:{label}"
+        if isinstance(parent, Rejected):
+            yield origin, parent, {"parent": label}
+        elif places is None:
+            yield origin, parent.raw, _provenance(parent)
+        else:
+            for assignment in places.decorations(_others(settings), _numbers(settings)):
+                yield _decorated(origin, parent, places, assignment)
+
+
+def _relaxed(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
+    """Crystals of the pinned set with relaxed volumes, or the reasons against them."""
+    from dft2spectra.structures import pinned
+
+    content = pinned.read(pinned_path(source, _pinned_folder(limits)))
+    for entry in content["entries"]:
+        origin = f"prototypes:{entry['id']}"
+        if "reason" in entry:
+            code, _, sentence = entry["reason"].partition(": ")
+            yield origin, Rejected(Reason(code), sentence), {"parent": entry["id"]}
+            continue
+        provenance = dict(entry["properties"])
+        raw = RawStructure(
+            cell=np.array(entry["cell_ang"], dtype=float),
+            symbols=list(entry["symbols"]),
+            scaled_positions=np.array(entry["scaled_positions"], dtype=float),
+            moments_mub=entry["moments_mub"],
+            prototype=provenance.pop("prototype"),
+            citation=provenance.get("citation"),
+        )
+        yield origin, raw, provenance | {"computed_at": content["retrieved_at"]}
+
+
+# --- parents and their sizes ---------------------------------------------------------------------
+
+
+def _pinned_folder(limits: dict[str, Any]) -> str:
+    return str(limits.get("pinned") or DEFAULT_FOLDER)
+
+
+def _others(settings: dict[str, Any]) -> list[str]:
+    return sorted(set(settings["elements"]) - {"Fe"})
+
+
+def _numbers(settings: dict[str, Any]) -> range:
+    """Numbers of different elements that are asked for."""
+    fewest, most = settings["n_elements"]
+    return range(fewest, most + 1)
+
+
+def _planned(source: Source, limits: dict[str, Any]) -> Planned:
+    """Parents with their sublattices, if any are to be decorated; too large ones are `Rejected`."""
+    settings = DEFAULTS | source
+    bounds = [bound for bound in (source.get("max_atoms"), limits.get("max_atoms")) if bound]
+    most = min(bounds, default=math.inf)
+    planned: Planned = []
+    for label, parent in named_parents(source["parents"], _pinned_folder(limits)):
+        if isinstance(parent, Rejected):
+            planned.append((label, parent, None))
+        elif parent.n_atoms > most:
+            sentence = f"{parent.n_atoms} atoms in the primitive cell of the parent, at most {most}"
+            planned.append((label, Rejected(Reason.TOO_MANY_ATOMS, sentence), None))
+        elif settings["elements"] is None:
+            planned.append((label, parent, None))
+        else:
+            planned.append((label, parent, sublattices(parent, settings["sublattices"])))
+    return planned
+
+
+def _sizes(planned: Planned, settings: dict[str, Any]) -> dict[str, Any]:
+    copies = 1 + sum(len(set(strains)) for strains in settings["strains"].values())
+    rows: list[dict[str, Any]] = []
+    for label, parent, places in planned:
+        if isinstance(parent, Rejected):
+            rows.append({"parent": label, "reason": str(parent), "structures": 0})
+            continue
+        sizes = {"sublattices": 0, "assignments": 1, "allowed": 1, "distinct": 1}
+        if places is not None:
+            sizes = {"sublattices": len(places.names)}
+            sizes |= places.sizes(_others(settings), _numbers(settings))
+        row = {"parent": label, "n_atoms": parent.n_atoms, **sizes}
+        rows.append(row | {"structures": sizes["distinct"] * copies})
+    total = sum(row["structures"] for row in rows)
+    return {"structures": total, "copies": copies, "parents": rows}
+
+
+def _too_many(sizes: dict[str, Any], at_most: int) -> str:
+    parents = [row for row in sizes["parents"] if row["structures"]]
+    parents.sort(key=lambda row: (-row["structures"], row["parent"]))
+    shown = ", ".join(f"{row['parent']} {row['structures']:,}" for row in parents[:8])
+    more = f" and {len(parents) - 8} more parents" if len(parents) > 8 else ""
+    copies = f" ({sizes['copies']} copies of each decoration)" if sizes["copies"] > 1 else ""
+    return (
+        f"structures.sources: the prototypes give {sizes['structures']:,} structures{copies}, "
+        f"at most {at_most:,} are allowed: {shown}{more}; name fewer parents, elements or strains, "
+        "lower n_elements or max_atoms, or raise at_most"
+    )
+
+
+# --- making the crystals -------------------------------------------------------------------------
+
+
+def _provenance(parent: Parent) -> dict[str, Any]:
+    return {"parent": parent.label, **parent.provenance, "citation": parent.raw.citation}
+
+
+def _decorated(
+    origin: str,
+    parent: Parent,
+    places: Sublattices,
+    assignment: dict[str, str],
+) -> Enumerated:
+    origin += ":" + ",".join(f"{name}={element}" for name, element in assignment.items())
+    provenance = _provenance(parent) | {
+        "sublattices": assignment,
+        "volume_predictor": PREDICTOR,
+        "volume_error_percent": list(EXPECTED_ERROR_PERCENT),
+    }
+    symbols = [assignment[name] for name in places.of_atoms]
+    try:
+        volume = predicted_volume(parent.raw.cell, symbols, parent.raw.scaled_positions)
+    except Rejected as rejection:
+        return origin, rejection, provenance
+    scale = np.cbrt(volume / abs(np.linalg.det(parent.raw.cell)))
+    one_to_one = len(set(assignment.values())) == len(assignment)
+    raw = RawStructure(
+        cell=parent.raw.cell * scale,
+        symbols=symbols,
+        scaled_positions=parent.raw.scaled_positions,
+        prototype=parent.raw.prototype if one_to_one else None,
+        citation=parent.raw.citation,
+    )
+    return origin, raw, provenance
+
+
+def _with_copies(
+    origin: str, raw: RawStructure, provenance: dict[str, Any], strains: dict[str, list[float]]
+) -> Iterator[Enumerated]:
+    """The crystal and its strained copies, which stay in its family: a model must not be tested on
+    one after it has seen another.
+    """
+    from dft2spectra.structures.canonical import canonical_form
+
+    yield origin, raw, provenance
+    if not any(strains.values()):
+        return
+    try:
+        family = canonical_form(raw)["parent"]
+    except Rejected as rejection:
+        yield f"{origin}:strained", rejection, provenance
+        return
+    for mode, strain, cell in strained_cells(raw.cell, strains):
+        copy = RawStructure(
+            cell=cell,
+            symbols=raw.symbols,
+            scaled_positions=raw.scaled_positions,
+            labels=raw.labels,
+            moments_mub=raw.moments_mub,
+            parent=family,
+            magnetic_order=raw.magnetic_order,
+            citation=raw.citation,
+        )
+        of_copy = provenance | {"strain": {"mode": mode, "strain": strain, "strained": origin}}
+        yield f"{origin}:{mode}{strain:+g}", copy, of_copy
