@@ -22,7 +22,9 @@ report: "report/workflow.rst"
 
 
 include: "rules/structures.smk"
+include: "rules/jobs.smk"
 include: "rules/hyperfine.smk"
+include: "rules/plan.smk"
 include: "rules/sites.smk"
 include: "rules/features.smk"
 include: "rules/models.smk"

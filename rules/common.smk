@@ -1,21 +1,31 @@
 """Helpers of the rules: checked configuration, structures, molecules, versions and resources."""
 
 import json
+import math
 import os
 import re
 import sys
+import time
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from dft2spectra.config import ConfigError, complete_config, message
+from dft2spectra.crystals.bundles import METHOD, assign_bundles, read_bundles
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
-from dft2spectra.structures.listing import list_files
+from dft2spectra.structures.inputs import input_files
+from dft2spectra.structures.retrieval import (
+    check_current,
+    is_relaxed,
+    pinned_path,
+    query,
+    remote_sources,
+)
 from dft2spectra.structures.sources import planned
+from dft2spectra.versions import method_versions
 
 # The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.
 CONFIG_FILES = [
@@ -41,6 +51,7 @@ BATCHES = batches(config["sampling"])
 SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
 LIMITS = {key: value for key, value in config["structures"].items() if key != "sources"}
 LIMITS["xc"] = config["gpaw"]["xc"]  # elements without a dataset are rejected
+PINNED = str(Path(config["structures"]["pinned"]))
 CANDIDATE_LIMITS = LIMITS | {"max_atoms": config["candidates"]["max_atoms"]}
 
 
@@ -49,20 +60,71 @@ def refuse(key, sentence):
     raise WorkflowError(message(config, [(key, sentence)], CONFIG_FILES))
 
 
+# Databases by the name of their pinned set.
+REMOTE = remote_sources(SOURCES + config["candidates"]["sources"]) if MOSSBAUER else {}
+# Prototypes among them, whose volumes are computed.
+RELAXED = [name for name, source in REMOTE.items() if is_relaxed(source)]
+
+
 def source_files(sources):
-    """Input function: the files that the sources name."""
-    return lambda wildcards: [path for source in sources for path in list_files(source)]
+    """Input function: the files that the sources name, pinned sets among them."""
+    return lambda wildcards: [
+        path for source in sources for path in input_files(source, LIMITS)
+    ]
 
 
-@cache
+# Those whose sets decide about the jobs of the campaign.
+NAMED = source_files(SOURCES)(None) if REMOTE else []
+CAMPAIGN_REMOTE = {
+    name: source
+    for name, source in REMOTE.items()
+    if pinned_path(source, PINNED) in NAMED
+}
+
+
+def not_pinned():
+    """Databases of the campaign without a pinned set that can be used, with the reason."""
+    found = {}
+    for name, source in CAMPAIGN_REMOTE.items():
+        try:
+            check_current(source, PINNED)
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
 def campaign():
     """Screened structures by id: read back while their sources are unchanged, else screened now.
 
-    Known before any job runs, so that a dry-run shows every job.
+    Known before any job runs, so that a dry-run shows every job; only where a database has to be
+    asked first, the jobs are known when its pinned set is there. Jobs themselves, wherever they
+    run, take the sets as they are and never ask.
     """
-    accepted, rejected = planned(
-        SOURCES, LIMITS, Path("results", config["run"], "structures")
-    )
+    if workflow.is_main_process:
+        for name in CAMPAIGN_REMOTE:
+            if name in RELAXED:
+                checkpoints.relax_volumes.get(source=name)
+            else:
+                checkpoints.retrieve_structures.get(source=name)
+    return screened(set_times())
+
+
+def set_times():
+    """Modification times of the pinned sets: a set that was retrieved anew is read anew."""
+    paths = [pinned_path(source, PINNED) for source in CAMPAIGN_REMOTE.values()]
+    return tuple(os.stat(path).st_mtime_ns for path in paths if os.path.exists(path))
+
+
+@cache
+def screened(times):
+    """Screened structures by id, of the pinned sets as they are now."""
+    started = time.monotonic()
+    try:
+        accepted, rejected = planned(
+            SOURCES, LIMITS, Path("results", config["run"], "structures")
+        )
+    except ValueError as error:
+        raise WorkflowError(str(error))
     if not accepted:
         reasons = "\n  ".join(
             f"{row['origin']}: {row['reason']}" for row in rejected[:10]
@@ -72,6 +134,12 @@ def campaign():
             f"compute. {len(rejected)} rejected, the first:\n  {reasons}"
         )
     check_mixtures(accepted)
+    seconds = time.monotonic() - started
+    if workflow.is_main_process and seconds > 10:
+        logger.info(
+            f"Screening {len(accepted) + len(rejected)} structures took {seconds:.0f} s; "
+            "`snakemake all_structures` does it once, until a source changes."
+        )
     return {structure["structure_id"]: structure for structure in accepted}
 
 
@@ -95,9 +163,15 @@ def check_mixtures(structures):
                 )
 
 
-@cache
 def calibration_ids():
     """Ids of the compounds with a measured value for the calibration, and of the reference."""
+    campaign()
+    return calibration_of(set_times())
+
+
+@cache
+def calibration_of(times):
+    """As `calibration_ids`, of the pinned sets as they are now."""
     files = {
         os.path.realpath(path)
         for path in source_files(config["calibration"]["sources"])(None)
@@ -105,10 +179,11 @@ def calibration_ids():
     reference = config["calibration"]["reference"]
     chosen = {
         name: structure
-        for name, structure in campaign().items()
+        for name, structure in screened(times).items()
         if any(
             os.path.realpath(entry["path"]) in files
             for entry in structure["provenance"]
+            if "path" in entry
         )
         and (
             structure["name"] == reference
@@ -141,7 +216,7 @@ def as_json(*left_out):
     """Parameter function: the structure of a job as JSON, without the keys left out."""
 
     def content(wildcards):
-        structure = campaign()[wildcards.structure]
+        structure = screened(set_times())[wildcards.structure]
         kept = {key: value for key, value in structure.items() if key not in left_out}
         return json.dumps(kept, indent=1, ensure_ascii=False)
 
@@ -169,20 +244,6 @@ def measured_bands(wildcards):
     return [] if path is None else str(path)
 
 
-def method_versions(*modules):
-    """METHOD_VERSION of modules of the library, read without importing them."""
-    library = Path(find_spec("dft2spectra").origin).parent
-    versions = {}
-    for module in modules:
-        text = (
-            library.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8")
-        )
-        versions[module] = int(
-            re.search(r"^METHOD_VERSION = (\d+)\b", text, re.MULTILINE)[1]
-        )
-    return versions
-
-
 def growing(amount):
     """Resource function: the amount, more of it on every attempt."""
     return lambda wildcards, attempt: amount * attempt
@@ -195,9 +256,14 @@ def only(keys, section):
 
 # Wrong names stop here; a job on a cluster node looks up only what it needs.
 if workflow.is_main_process:
-    if MOSSBAUER:
-        campaign()
-        calibration_ids()
+    if missing := not_pinned():
+        # An unchanged campaign needs none of this; --forcerun mends what is damaged.
+        logger.info(
+            "To be retrieved before the crystals and their jobs are known:\n  "
+            + "\n  ".join(missing.values())
+        )
+    elif MOSSBAUER:
+        calibration_of(set_times())
     if INFRARED:
         found = list(mistakes(config))
         if found:
@@ -205,6 +271,7 @@ if workflow.is_main_process:
 
 
 wildcard_constraints:
+    source="|".join(map(re.escape, REMOTE)) or "(?!)",
     structure=r"[A-Za-z0-9.]+-\d+-[0-9a-f]{8}",
     target="|".join(config["learning"]["targets"]),
     mixture=r"[A-Za-z0-9][A-Za-z0-9._-]*",

@@ -1,38 +1,136 @@
 """DFT: hyperfine parameters of every structure, and their calibration to measured shifts."""
 
+if BUNDLED:
+        return [cost(name, times) for name in bundles_of(times)[wildcards.bundle]]
+    return [cost(wildcards.structure, times)]
 
-rule compute_hyperfine:
-    """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
 
-    Ends with a record whatever the physics does; its status says converged, not_converged or
-    failed. MPI: set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are
-    no parameters, so that moving to another machine computes nothing again.
-    """
-    input:
-        "<results>/structures/crystals/{structure}.json",
-    output:
-        "<results>/hyperfine/{structure}.json",
-    log:
-        "<logs>/compute_hyperfine/{structure}.log",
-    benchmark:
-        "<benchmarks>/compute_hyperfine/{structure}.jsonl"
-    conda:
-        "../envs/crystals.yaml"
-    resources:
-        mem_mb=growing(3000),
-        runtime=growing(120),
-        mpi="",
-        tasks=1,
-    params:
-        settings=json.dumps(config["gpaw"]),
-        method=method_versions(
-            "crystals.gpaw_runner", "crystals.contact", "crystals.efg"
-        ),
-    shell:
-        'launcher="{resources.mpi}"; '
-        "${{launcher:+env OMP_NUM_THREADS=1 GPAW_MPI_BACKEND=cgpaw $launcher -n {resources.tasks}}}"
-        " python -m dft2spectra.crystals --structure {input:q}"
-        " --settings {params.settings:q} --output {output:q} --log {log:q} >> {log:q} 2>&1"
+def dft_minutes(wildcards, attempt):
+    """Resource function: time for a DFT job, with room for an estimate that is far too low."""
+    predicted = sum(cost.core_seconds for cost in costs(wildcards)) / 60
+    return attempt * max(120, math.ceil(4 * predicted))
+
+
+def dft_memory(wildcards, attempt):
+    """Resource function: memory for a DFT job, whose structures are computed one by one."""
+    predicted = max(cost.memory_mb for cost in costs(wildcards))
+    return attempt * max(3000, math.ceil(2 * predicted))
+
+
+if BUNDLED:
+
+    rule write_bundle:
+        """The structures of one DFT job, by id: what is written down stays together."""
+        output:
+            "<results>/hyperfine/bundles/{bundle}.members",
+        log:
+            "<logs>/write_bundle/{bundle}.log",
+        benchmark:
+            "<benchmarks>/write_bundle/{bundle}.jsonl"
+        wildcard_constraints:
+            bundle="[0-9a-f]{12}",
+        localrule: True
+        conda:
+            "../envs/crystals.yaml"
+        resources:
+            mem_mb=growing(500),
+            runtime=growing(5),
+        params:
+            members=lambda wildcards: bundles()[wildcards.bundle],
+        shell:
+            "printf '%s\\n' {params.members:q} > {output:q} 2> {log:q}"
+
+    rule compute_hyperfine:
+        """Real DFT (GPAW) of several structures, one after the other, each in its own process.
+
+        Ends with a record of each whatever the physics does. If the machine fails one, the others
+        go on, and the next attempt computes what is missing. MPI: set the resources `mpi` and
+        `tasks`.
+        """
+        input:
+            "<results>/hyperfine/bundles/{bundle}.members",
+            structures=lambda wildcards: expand(
+                "<results>/structures/crystals/{structure}.json",
+                structure=bundles()[wildcards.bundle],
+            ),
+        output:
+            "<results>/hyperfine/bundles/{bundle}.json",
+        log:
+            "<logs>/compute_hyperfine/{bundle}.log",
+        benchmark:
+            "<benchmarks>/compute_hyperfine/{bundle}.jsonl"
+        wildcard_constraints:
+            bundle="[0-9a-f]{12}",
+        conda:
+            "../envs/crystals.yaml"
+        resources:
+            mem_mb=dft_memory,
+            runtime=dft_minutes,
+            mpi="",
+            tasks=1,
+        params:
+            settings=json.dumps(GPAW),
+            method=GPAW_METHOD,
+        shell:
+            'launcher="{resources.mpi}"; '
+            "python -m dft2spectra.crystals.run_bundle --structures {input.structures:q}"
+            " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
+            ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
+
+    rule write_record:
+        """The record of one structure, out of the job that computed it."""
+        input:
+            lambda wildcards: expand(
+                "<results>/hyperfine/bundles/{bundle}.json",
+                bundle=bundle_by_structure(set_times())[wildcards.structure],
+            ),
+        output:
+            "<results>/hyperfine/{structure}.json",
+        log:
+            "<logs>/write_record/{structure}.log",
+        benchmark:
+            "<benchmarks>/write_record/{structure}.jsonl"
+        localrule: True
+        conda:
+            "../envs/crystals.yaml"
+        resources:
+            mem_mb=growing(500),
+            runtime=growing(5),
+        shell:
+            "cp $(dirname {input:q})/records/$(basename {output:q}) {output:q} 2> {log:q}"
+
+else:
+
+    rule compute_hyperfine:
+        """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
+
+        Ends with a record whatever the physics does; its status says converged, not_converged or
+        failed. MPI: set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are
+        no parameters, so that moving to another machine computes nothing again.
+        """
+        input:
+            "<results>/structures/crystals/{structure}.json",
+        output:
+            "<results>/hyperfine/{structure}.json",
+        log:
+            "<logs>/compute_hyperfine/{structure}.log",
+        benchmark:
+            "<benchmarks>/compute_hyperfine/{structure}.jsonl"
+        conda:
+            "../envs/crystals.yaml"
+        resources:
+            mem_mb=dft_memory,
+            runtime=dft_minutes,
+            mpi="",
+            tasks=1,
+        params:
+            settings=json.dumps(GPAW),
+            method=GPAW_METHOD,
+        shell:
+            'launcher="{resources.mpi}"; '
+            "${{launcher:+env OMP_NUM_THREADS=1 GPAW_MPI_BACKEND=cgpaw $launcher -n {resources.tasks}}}"
+            " python -m dft2spectra.crystals --structure {input:q}"
+            " --settings {params.settings:q} --output {output:q} --log {log:q} >> {log:q} 2>&1"
 
 
 rule summarize_hyperfine:

@@ -1,6 +1,66 @@
 """Crystals: what is computed, what is not and why."""
 
 
+checkpoint retrieve_structures:
+    """What a database gives, pinned: asked once, then only after a change of the filter.
+
+    `update` keeps the set that is there until the new one is whole. What follows is planned when
+    the set is there. --forcerun retrieve_structures asks anew.
+    """
+    output:
+        pinned=update(f"{PINNED}/{{source}}.json"),
+    log:
+        "<logs>/retrieve_structures/{source}.log",
+    benchmark:
+        "<benchmarks>/retrieve_structures/{source}.jsonl"
+    wildcard_constraints:
+        source="|".join(re.escape(name) for name in REMOTE if name not in RELAXED)
+        or "(?!)",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(240),
+    params:
+        source=lambda wildcards: query(REMOTE[wildcards.source]),
+        method=method_versions("structures.retrieval"),
+    script:
+        "../scripts/retrieve_structures.py"
+
+
+checkpoint relax_volumes:
+    """Volumes of decorated prototypes by cheap DFT, pinned like what a database gives.
+
+    Crystals that are done are kept in the folder of the results when the job is cut off.
+    """
+    input:
+        lambda wildcards: input_files(
+            REMOTE[wildcards.source] | {"relax_volume": False}, LIMITS
+        ),
+    output:
+        pinned=update(f"{PINNED}/{{source}}.json"),
+    log:
+        "<logs>/relax_volumes/{source}.log",
+    benchmark:
+        "<benchmarks>/relax_volumes/{source}.jsonl"
+    wildcard_constraints:
+        source="|".join(map(re.escape, RELAXED)) or "(?!)",
+    conda:
+        "../envs/crystals.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(1440),
+    params:
+        source=lambda wildcards: query(REMOTE[wildcards.source]),
+        limits=LIMITS,
+        scratch=lambda wildcards: f"results/{config['run']}/relax_volumes/{wildcards.source}",
+        method=method_versions("crystals.equation_of_state"),
+    script:
+        "../scripts/relax_volumes.py"
+
+
 rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:

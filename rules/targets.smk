@@ -1,6 +1,13 @@
 """Named stops: `snakemake all_<stage>` makes one stage and what it needs."""
 
 
+rule all_retrieved:
+    """The pinned sets of all databases."""
+    input:
+        [pinned_path(source, PINNED) for source in REMOTE.values()],
+    localrule: True
+
+
 rule all_structures:
     """The crystals of the campaign."""
     input:

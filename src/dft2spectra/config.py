@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from dft2spectra.structures import retrieval
 from dft2spectra.structures.listing import list_files
 
 KINDS = {
@@ -92,6 +93,13 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
 
 
+def _kinds(node: dict[str, Any]) -> dict[str, int]:
+    """Place of each alternative of a node by its ``kind``; empty if they have none."""
+    alternatives = [_resolved(alternative) for alternative in node.get("oneOf", [])]
+    kinds = [alternative.get("properties", {}).get("kind") for alternative in alternatives]
+    return {kind["const"]: place for place, kind in enumerate(kinds) if kind}
+
+
 def _with_defaults(value: Any, node: dict[str, Any]) -> Any:
     """``value`` with the defaults of the keys that it leaves out, keys in the order of the schema.
 
@@ -102,6 +110,8 @@ def _with_defaults(value: Any, node: dict[str, Any]) -> Any:
         return [_with_defaults(item, node.get("items", {})) for item in value]
     if not isinstance(value, dict):
         return value
+    if kinds := _kinds(node):
+        node = _resolved(node["oneOf"][kinds[value["kind"]]])
     return {
         key: _with_defaults(value.get(key, deepcopy(child.get("default"))), child)
         for key, child in node["properties"].items()
@@ -130,12 +140,30 @@ def _sentence(error: ValidationError) -> Iterator[Finding]:
     elif rule == "required":
         for name in sorted(set(limit) - set(error.instance)):
             yield (*key, name), "missing key; it has no default"
+    elif rule == "oneOf" and (kinds := _kinds(error.schema)):
+        yield from _of_kind(error, kinds)
     elif rule == "oneOf":
         yield key, "allowed: powder, or a direction as three numbers [x, y, z]"
     elif rule == "enum":
         yield key, f"allowed: {', '.join(map(str, limit))}{_nearest(str(error.instance), limit)}"
     else:
         yield key, f"allowed: {_allowed(error.schema, rule, limit, error.instance)}"
+
+
+def _of_kind(error: ValidationError, kinds: dict[str, int]) -> Iterator[Finding]:
+    """What is wrong with a mapping of the kind that it says it is."""
+    if not isinstance(error.instance, dict) or "kind" not in error.instance:
+        return  # said by the type or by the missing key
+    kind = error.instance["kind"]
+    if not isinstance(kind, str) or kind not in kinds:
+        yield (
+            (*error.absolute_path, "kind"),
+            f"allowed: {', '.join(kinds)}{_nearest(str(kind), list(kinds))}",
+        )
+        return
+    for cause in error.context or []:
+        if cause.schema_path[0] == kinds[kind]:
+            yield from _sentence(cause)
 
 
 def _allowed(node: dict[str, Any], rule: str, limit: Any, value: Any) -> str:
@@ -197,9 +225,10 @@ def _semantic_errors(config: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _mossbauer_errors(config: dict[str, Any]) -> Iterator[Finding]:
+    named: dict[str, dict[str, Any]] = {}
     for section in ("structures", "calibration", "candidates"):
         for number, source in enumerate(config[section]["sources"]):
-            yield from _source_errors((section, "sources", number), source)
+            yield from _source_errors((section, "sources", number), source, named)
     yield from _element_errors(config["gpaw"]["efg_elements"])
     if config["gpaw"]["semicore_efg"] and config["gpaw"]["xc"] != "PBE":
         yield ("gpaw", "semicore_efg"), "allowed: false unless gpaw.xc is PBE"
@@ -268,18 +297,54 @@ def _time_errors(dynamics: dict[str, Any], infrared: dict[str, Any]) -> Iterator
         )
 
 
-def _source_errors(key: Key, source: dict[str, Any]) -> Iterator[Finding]:
-    try:
-        list_files(source)
-    except ValueError as error:
-        yield (*key, "path"), str(error).removeprefix("structures.sources: ")
+def _source_errors(
+    key: Key, source: dict[str, Any], named: dict[str, dict[str, Any]]
+) -> Iterator[Finding]:
+    """Mistakes of a source that show without reading it; ``named`` grows with the databases."""
+    for name in ("elements", "exclude_elements"):
+        for number, symbol in enumerate(source.get(name, [])):
+            if not _is_element(symbol):
+                yield (*key, name, number), "allowed: a chemical symbol"
+    if source["kind"] == "files":
+        try:
+            list_files(source)
+        except ValueError as error:
+            yield (*key, "path"), str(error).removeprefix("structures.sources: ")
+    elif source["kind"] == "prototypes":
+        from dft2spectra.structures import prototypes
+
+        try:
+            prototypes.check(source)
+            prototypes.input_files(source | {"relax_volume": False}, {})
+        except ValueError as error:
+            yield key, str(error).removeprefix("structures.sources: ")
+        if retrieval.is_relaxed(source) and "name" not in source:
+            yield (*key, "name"), "missing key; the relaxed volumes are kept under this name"
+            return
+    if retrieval.is_remote(source):
+        # On file systems that do not tell MP from mp, one set would overwrite the other.
+        first = named.setdefault(source["name"].lower(), source)
+        if retrieval.query(first) != retrieval.query(source):
+            yield (
+                (*key, "name"),
+                "allowed: a name that no other database has, or the same settings as there",
+            )
+    if source["kind"] in retrieval.PROVIDERS:
+        try:
+            retrieval.check(source)
+        except ValueError as error:
+            yield key, str(error)
+
+
+def _is_element(symbol: str) -> bool:
+    from ase.data import chemical_symbols
+
+    return symbol in chemical_symbols[1:]
 
 
 def _element_errors(elements: list[str]) -> Iterator[Finding]:
-    from ase.data import chemical_symbols
-
     for number, symbol in enumerate(elements):
-        if symbol not in [*chemical_symbols[1:], "all"]:
+        if symbol != "all" and not _is_element(symbol):
             yield ("gpaw", "efg_elements", number), "allowed: chemical symbols, or [all]"
     if "all" in elements and len(elements) > 1:
         yield ("gpaw", "efg_elements"), "allowed: [all] alone, or a list of symbols"

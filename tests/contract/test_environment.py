@@ -17,9 +17,9 @@ NOT_LOCKED = {"python", "pip"}
 
 
 def locked() -> dict[str, str]:
-    """Version of every package in the lock."""
+    """Version of every package in the lock; of two, that of the older Python, which is tested."""
     text = (ENVS / "lock.txt").read_text(encoding="utf-8")
-    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", text, re.MULTILINE))
+    return dict(reversed(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", text, re.MULTILINE)))
 
 
 def requirement_names(lines: list[str]) -> set[str]:

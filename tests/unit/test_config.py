@@ -130,6 +130,20 @@ def test_order_of_keys_does_not_matter() -> None:
 
 # --- mistakes -------------------------------------------------------------------------------------
 
+MP = {"kind": "materials_project", "name": "mp"}
+OPTIMADE = {
+    **{"kind": "optimade", "name": "db", "base_url": "https://db.org"},
+    "filter": 'elements HAS "Fe"',
+}
+
+
+KINDS = schema()["$defs"]["sources"]["items"]["oneOf"]
+
+
+def sources(*given: Any) -> dict[str, Any]:
+    """A section with these sources."""
+    return {"structures": {"sources": list(given)}}
+
 
 @pytest.mark.parametrize(
     ("sections", "expected"),
@@ -252,6 +266,37 @@ def test_order_of_keys_does_not_matter() -> None:
             {"dynamics": {"timestep_fs": 4.0}},
             ["infrared.maximum_cm1 = 4500", "below 2654 cm⁻¹", "steps of 4 fs"],
         ),
+        (sources({"kind": "files", "pth": "x"}), ["sources[0].pth", "did you mean 'path'?"]),
+        (sources({"kind": "files", "pth": "x"}), ["sources[0].path", "missing key"]),
+        (
+            sources({"kind": "optimad", "path": "x"}),
+            ["sources[0].kind", "files, prototypes, materials_project", "did you mean 'optimade'?"],
+        ),
+        (sources({"path": "x"}), ["sources[0].kind", "missing key"]),
+        (sources("data/structures"), ["sources[0] = ", "a section of keys"]),
+        (sources({"kind": ["files"]}), ["sources[0].kind", "allowed: files, prototypes"]),
+        (
+            sources({**MP, "max_energy_above_hull": 0.1}),
+            ["max_energy_above_hull = 0.1", "did you mean 'max_energy_above_hull_ev_per_atom'?"],
+        ),
+        (sources({**MP, "n_elements": [3, 2]}), ["sources[0] = ", "fewest first, [2, 3]"]),
+        (sources({**MP, "chemical_systems": ["Fe-Xx"]}), ["'Fe-Xx' has 'Xx'", "Fe-*-*"]),
+        (sources({**MP, "name": "a/b"}), ['sources[0].name = "a/b"', "text of the form"]),
+        (sources({**MP, "elements": ["Xx"]}), ["sources[0].elements[0]", "a chemical symbol"]),
+        (sources({**MP, "at_most": 0}), ["sources[0].at_most = 0", "at least 1 (crystals)"]),
+        (
+            sources(MP, {**MP, "name": "MP", "n_elements": [1, 2]}),
+            ['sources[1].name = "MP"', "a name that no other database has"],
+        ),
+        (
+            sources({**OPTIMADE, "filter": "elements HAS ("}),
+            ["sources[0] = ", "filter"],
+        ),
+        (
+            sources({**OPTIMADE, "base_url": "ftp://x"}),
+            ['sources[0].base_url = "ftp://x"', "text of the form ^https?://"],
+        ),
+        (sources({**OPTIMADE, "api_key": "x"}), ["sources[0].api_key", "unknown key"]),
         ({"run": "../results"}, ['run = "../results"', "text of the form"]),
         ({"structures": None}, ["structures = null", "a section of keys"]),
     ],
@@ -260,6 +305,31 @@ def test_mistake_is_named(sections: dict[str, Any], expected: list[str]) -> None
     text = refused(minimal(**sections))
     for words in expected:
         assert words in text
+
+
+def test_one_kind_of_source_speaks_for_itself() -> None:
+    """A mistyped key is told of the kind that was chosen, not of all kinds."""
+    text = refused(minimal(**sources({**OPTIMADE, "pathh": 1})))
+    assert "one entry" in text
+    assert "known here: kind, name, base_url, filter" in text
+    assert "names" not in text
+
+
+def test_every_kind_of_source_is_completed() -> None:
+    given = [MP, OPTIMADE, {"kind": "files", "path": "data/structures", "at_most": 3}]
+    assert complete_config(sources(*given))["structures"]["sources"] == given
+    turned = [dict(reversed(source.items())) for source in given]
+    assert str(complete_config(sources(*turned))) == str(complete_config(sources(*given)))
+    # The same set may serve two sections, with other filters.
+    complete_config({**sources(MP), "candidates": {"sources": [{**MP, "at_most": 3}]}})
+
+
+def test_kinds_of_sources_are_described() -> None:
+    kinds = [schema()["$defs"][item["$ref"].rsplit("/", 1)[1]] for item in KINDS]
+    assert len(kinds) == 4
+    for kind in kinds:
+        for key, node in kind["properties"].items():
+            assert node["description"], key
 
 
 def test_a_branch_that_does_not_run_may_hold_anything() -> None:

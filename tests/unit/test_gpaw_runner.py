@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dft2spectra.crystals import gpaw_input, gpaw_runner
-from dft2spectra.crystals.gpaw_input import start_moments, to_atoms
+from dft2spectra.crystals import gpaw_runner, starts
 from dft2spectra.crystals.gpaw_runner import compute_hyperfine
+from dft2spectra.crystals.starts import start_moments, to_atoms
 from dft2spectra.records import content_hash, write_json
 
 SETTINGS = {
@@ -166,7 +166,7 @@ def test_semicore_dataset_is_what_its_command_makes(tmp_path):
     from gpaw.setup_data import SetupData
 
     command = "gpaw dataset Fe -f PBE -P 3s,4s,1.0s,3p,4p,1.0p,3d,1.0d,F -r 1.9 -w -t 3s3p"
-    assert command in Path(gpaw_input.__file__).read_text(encoding="utf-8")
+    assert command in Path(starts.__file__).read_text(encoding="utf-8")
     subprocess.run(
         [sys.executable, "-m", *command.split()],
         cwd=tmp_path,

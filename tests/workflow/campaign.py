@@ -95,7 +95,7 @@ def stub_library(folder: Path) -> Path:
     shutil.copytree(
         ROOT / "src" / "dft2spectra",
         copy / "dft2spectra",
-        ignore=shutil.ignore_patterns("__pycache__", "datasets"),
+        ignore=shutil.ignore_patterns("__pycache__"),
     )
     here = Path(__file__).parent
     shutil.copy(here / "stub_crystals_main.py", copy / "dft2spectra" / "crystals" / "__main__.py")

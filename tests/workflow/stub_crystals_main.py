@@ -1,16 +1,20 @@
 """Stands in for ``python -m dft2spectra.crystals``: records of the right form, without any DFT.
 
 Numbers follow from the composition alone. ``STUB_SECONDS`` makes it take time, ``STUB_UNCONVERGED``
-holds the formula of a crystal that does not converge.
+holds the formula of a crystal that does not converge, ``STUB_KILLED`` that of one whose process is
+killed.
 """
 
 import argparse
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
+from dft2spectra.crystals.bundles import METHOD
 from dft2spectra.records import content_hash, read_json, write_json
+from dft2spectra.versions import method_versions
 
 KEPT = ("structure_id", "formula", "spacegroup", "prototype", "parent")
 CRYSTAL = ("cell_ang", "symbols", "scaled_positions", "site_labels")
@@ -48,6 +52,8 @@ def main() -> None:
     arguments = parser.parse_args()
     structure, settings = read_json(arguments.structure), arguments.settings
     time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
+    if structure["formula"] == os.environ.get("STUB_KILLED"):
+        os.kill(os.getpid(), signal.SIGKILL)
     iron = structure["symbols"].count("Fe") / len(structure["symbols"])
     sites: dict[str, list[int]] = {}
     for number, (symbol, label) in enumerate(
@@ -63,6 +69,7 @@ def main() -> None:
         "record_version": 1,
         **{key: structure[key] for key in KEPT},
         "structure_hash": structure["content_hash"],
+        "method_versions": method_versions(*METHOD),
         "status": status,
         "reason": None if status == "converged" else "no self-consistency in 120 iterations",
         "settings": settings,

@@ -15,18 +15,15 @@ from gpaw import GPAW, ConvergenceError
 from gpaw.mpi import world
 
 from dft2spectra.columns import Status
-from dft2spectra.crystals.gpaw_input import (
-    SEMICORE,
-    SEMICORE_CUTOFF_EV,
-    gpaw_parameters,
-    start_moments,
-    to_atoms,
-)
+from dft2spectra.crystals.bundles import METHOD
+from dft2spectra.crystals.gpaw_input import gpaw_parameters
 from dft2spectra.crystals.sites import site_table
+from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_moments, to_atoms
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import HARTREE_EV
+from dft2spectra.versions import method_versions
 
-# Counts for gpaw_input, paw_state and sites too.
+# Counts for gpaw_input, starts, paw_state and sites too.
 METHOD_VERSION = 1
 RECORD_VERSION = 1
 
@@ -203,7 +200,7 @@ def compute_record(
     started = time.monotonic()
     record: dict[str, Any] = {
         "record_version": RECORD_VERSION,
-        "method_version": METHOD_VERSION,
+        "method_versions": method_versions(*METHOD),
         **{
             key: structure.get(key)
             for key in ("structure_id", "formula", "spacegroup", "prototype", "parent")

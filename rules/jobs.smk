@@ -1,0 +1,73 @@
+"""How much goes into one DFT job: bundles of structures, predicted costs, resources."""
+
+HYPERFINE = Path("results", config["run"], "hyperfine")
+
+# How structures are put into jobs is no setting of a calculation: it changes without a rerun.
+JOBS = only(["structures_per_job", "job_minutes"], "gpaw")
+GPAW = {key: value for key, value in config["gpaw"].items() if key not in JOBS}
+GPAW_METHOD = method_versions(*METHOD)
+
+# A campaign that began with bundles keeps them.
+BUNDLED = JOBS["structures_per_job"] > 1 or any(HYPERFINE.glob("bundles/*.members"))
+
+
+@cache
+def machine_factor():
+    """Speed of this machine against that of the estimate, as `snakemake plan` found it."""
+    path = Path("results", config["run"], "plan", "plan.json")
+    plan = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return plan.get("machine_factor", 1.0)
+
+
+@cache
+def cost(structure, times):
+    """Predicted cost of a structure."""
+    # Brings ASE, which other jobs do not need.
+    from dft2spectra.crystals.cost import estimate
+
+    return estimate(screened(times)[structure], GPAW, machine_factor())
+
+
+@cache
+def bundles_of(times):
+    """Structures of every bundle by its name."""
+    return assign_bundles(
+        screened(times),
+        read_bundles(HYPERFINE / "bundles"),
+        lambda structure: cost(structure, times).core_seconds / 60,
+        **JOBS,
+    )
+
+
+@cache
+def bundle_by_structure(times):
+    """Name of the bundle of every structure."""
+    return {
+        structure: name
+        for name, members in bundles_of(times).items()
+        for structure in members
+    }
+
+
+def bundles():
+    """Structures of every bundle of the campaign by its name."""
+    campaign()
+    return bundles_of(set_times())
+
+
+def costs(wildcards):
+    """Predicted costs of the structures of a job."""
+    times = set_times()
+
+
+def molecule_jobs():
+    """Jobs of the infrared branch by rule, whether they are done or not."""
+    if not INFRARED:
+        return {}
+    molecules = len(config["molecules"])
+    return {
+        "harmonic_reference": molecules,
+        "label_densities": molecules * len(BATCHES),
+        "fit_density_model": molecules,
+        "run_trajectory": molecules * config["dynamics"]["trajectories"],
+    }

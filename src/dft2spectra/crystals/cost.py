@@ -1,0 +1,284 @@
+r"""What the DFT of a crystal will cost, from its structure and the settings alone.
+
+A plane-wave calculation applies the Hamiltonian to every band at every irreducible k-point and spin
+in every iteration of its self-consistency, so that
+
+.. math:: t = \sum_\text{runs} n_\text{it} N_k N_s (a + b\, N_b N_G)
+
+with the bands :math:`N_b` and plane waves :math:`N_G` of one k-point. :math:`N_k` is exact (the
+mesh and the symmetry operations that GPAW uses), so are the electrons and bands (from the PAW
+datasets). a, b and :math:`n_\text{it}`, which grows with the atoms, are fitted to measured runs by
+``benchmarks/cost.py``; its table ``docs/cost.csv`` holds the points. A term :math:`N_b^2 N_G` and
+one per atom were tried: in the cells of up to 16 atoms that were measured neither is seen behind
+the scatter.
+
+Nothing here loads GPAW: the Snakefile asks for every crystal at every start.
+"""
+
+import gzip
+import math
+import os
+import re
+import statistics
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from ase.geometry.minkowski_reduction import minkowski_reduce
+
+from dft2spectra.crystals.starts import DATASETS, SEMICORE, SEMICORE_CUTOFF_EV, start_moments
+from dft2spectra.structures.screening import paw_folders
+from dft2spectra.units import BOHR_ANG, HARTREE_EV
+
+# Fitted by benchmarks/cost.py to one core of a shared virtual machine. 90 % of the 125 measured
+# records took 0.45 to 1.9 times what the other compounds predict, the same calculation repeated
+# 0.53 to 2.2 times its own median: most of the error is the machine. Two cells of 12 and 16 atoms
+# took 2.9 and 2.6 times their estimate, with twice the iterations.
+SECONDS_PER_KPOINT = 0.00412
+SECONDS_PER_COEFFICIENT = 1.65e-6
+ITERATIONS = 10.8
+ITERATIONS_PER_ATOM = 0.81
+# Python and GPAW before the first and after the last iteration.
+STARTUP_S = 3.0
+# Resident memory of GPAW without wave functions (MB) and copies of the wave functions; measured
+# peaks lie within −16 and +27 % of it.
+BASE_MB = 220.0
+COPIES = 1.0
+MB = 1e6
+# Records of its own that a campaign needs before it corrects the speed of the machine.
+ENOUGH_RECORDS = 3
+
+# All lattice points around the origin, without it.
+LATTICE_POINTS = np.array([point for point in np.ndindex(3, 3, 3) if point != (1, 1, 1)]) - 1
+GPAW_EXTRA_BANDS = 4
+GPAW_BAND_FACTOR = 1.2
+# GPAW's: of the sum of the changes of the metric tensor, bohr², and of scaled positions.
+METRIC_TOLERANCE = 1e-7
+POSITION_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the cost depends on in a PAW dataset."""
+
+    electrons: float
+    """Valence electrons."""
+    bound: int
+    """Bands of the bound partial waves: 1 for s, 3 for p, 5 for d."""
+
+
+@dataclass(frozen=True)
+class Scf:
+    """Size of one self-consistent calculation."""
+
+    atoms: int
+    electrons: float
+    kpoints: int
+    """Irreducible k-points."""
+    spins: int
+    bands: int
+    """Bands per k-point and spin."""
+    plane_waves: float
+    """Plane waves per band: the volume of the cutoff sphere over that of a reciprocal cell."""
+
+    @property
+    def coefficients(self) -> float:
+        """Plane-wave coefficients of all wave functions."""
+        return self.kpoints * self.spins * self.bands * self.plane_waves
+
+    @property
+    def seconds(self) -> float:
+        """Time on one core of the reference machine."""
+        iterations = ITERATIONS + ITERATIONS_PER_ATOM * self.atoms
+        return iterations * (
+            SECONDS_PER_KPOINT * self.kpoints * self.spins
+            + SECONDS_PER_COEFFICIENT * self.coefficients
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted cost of the record of one crystal."""
+
+    electrons: float
+    """Valence electrons of the standard run."""
+    kpoints: int
+    """Irreducible k-points of the standard run."""
+    core_seconds: float
+    """Time on one core, all starts and the semicore run, if every run converges at once."""
+    memory_mb: float
+    """Peak resident memory of one process."""
+
+
+@cache
+def dataset(element: str, xc: str, name: str = "") -> Dataset:
+    """PAW dataset of an element, from the head of the file that GPAW would read.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    file = ".".join(part for part in (element, name, xc) if part)
+    for folder in (str(DATASETS), *paw_folders()):
+        for path in (os.path.join(folder, file), os.path.join(folder, f"{file}.gz")):
+            if os.path.exists(path):
+                return _read_dataset(path)
+    raise FileNotFoundError(f"no PAW dataset {file} in {', '.join(paw_folders()) or 'no folder'}")
+
+
+def _read_dataset(path: str) -> Dataset:
+    opened = gzip.open if path.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8") as file:
+        head = file.read(10000).split("</valence_states>")[0]
+    (valence,) = re.findall(r'<atom [^>]*valence="([\d.]+)"', head)
+    # States without a principal quantum number are unbound projectors.
+    bound = re.findall(r'<state\s+n="(\d+)"\s+l="(\d)"', head)
+    return Dataset(float(valence), sum(2 * int(l) + 1 for n, l in bound if int(n) > 0))
+
+
+def point_operations(cell: np.ndarray, scaled: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Rotations (m, 3, 3) in units of the lattice vectors that map the crystal onto itself.
+
+    Those without translation that GPAW finds within its tolerances. They are so narrow that the
+    rounding of a cell to 1e-8 Å hides the hexagonal axis of some crystals.
+
+    Parameters
+    ----------
+    cell
+        (3, 3) reduced lattice vectors as rows, Å: the elements of the rotations are −1, 0 and 1.
+    scaled
+        (n, 3) positions in units of the lattice vectors.
+    kinds
+        (n,) numbers; atoms of different number are not exchanged.
+    """
+    metric = cell @ cell.T / BOHR_ANG**2
+    products = LATTICE_POINTS @ metric @ LATTICE_POINTS.T
+    squares = products.diagonal()
+    # Images of the three lattice vectors: as long as they are, with their angles.
+    images = [
+        np.flatnonzero(np.abs(squares - square) <= METRIC_TOLERANCE) for square in metric.diagonal()
+    ]
+    triples = np.stack(np.meshgrid(*images, indexing="ij"), axis=-1).reshape(-1, 3)
+    found = products[triples[:, :, None], triples[:, None, :]]
+    triples = triples[np.abs(found - metric).sum(axis=(1, 2)) <= METRIC_TOLERANCE]
+    rotations = LATTICE_POINTS[triples]
+    apart = np.einsum("ai,mij->maj", scaled, rotations)[:, :, None] - scaled
+    apart -= np.rint(apart)
+    same = (np.abs(apart) < POSITION_TOLERANCE).all(axis=-1)
+    same &= kinds[:, None] == kinds
+    return rotations[same.any(axis=2).all(axis=1)]
+
+
+def irreducible_kpoints(
+    cell: np.ndarray, scaled: np.ndarray, kinds: np.ndarray, density_ang: float
+) -> int:
+    """Number of k-points that GPAW computes of its mesh.
+
+    Parameters
+    ----------
+    cell, scaled, kinds
+        As for :func:`point_operations`; no operation may exchange atoms of another element or
+        another starting moment.
+    density_ang
+        Points of the mesh per reciprocal length, Å.
+    """
+    import spglib
+
+    # As ase.calculators.calculator.kpts2sizeandoffsets, which GPAW asks.
+    lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    size = np.maximum(1, np.ceil(lengths * density_ang).astype(int))
+    rotations = point_operations(cell, scaled, kinds)
+    # Acting on rows here, on columns there.
+    reduced = spglib.get_stabilized_reciprocal_mesh(
+        size, rotations.transpose(0, 2, 1), is_shift=[0, 0, 0], is_time_reversal=True
+    )
+    if reduced is None:
+        raise ValueError(f"spglib cannot reduce the mesh {size.tolist()}")
+    return len(np.unique(reduced[0]))
+
+
+def scf_runs(structure: dict[str, Any], settings: dict[str, Any]) -> list[Scf]:
+    """Every self-consistent calculation behind a record: the starts, then the semicore run.
+
+    Parameters
+    ----------
+    structure
+        Structure record.
+    settings
+        The ``gpaw`` section of the configuration.
+
+    Raises
+    ------
+    FileNotFoundError
+        An element has no PAW dataset.
+    """
+    given = np.array(structure["cell_ang"])
+    cell, _ = minkowski_reduce(given)  # as GPAW is given it
+    scaled = np.array(structure["scaled_positions"]) @ given @ np.linalg.inv(cell)
+    volume = abs(np.linalg.det(cell)) / BOHR_ANG**3
+    symbols = structure["symbols"]
+    starts = [start_moments(name, structure) for name in settings["starts"]]
+    runs: list[tuple[np.ndarray, dict[str, str], float]] = [
+        (moments, {}, settings["cutoff_ev"]) for moments in starts if moments is not None
+    ]
+    if settings["semicore_efg"] and runs:
+        runs.append((runs[0][0], SEMICORE, max(settings["cutoff_ev"], SEMICORE_CUTOFF_EV)))
+    kpoints: dict[tuple[int, ...], int] = {}
+    result = []
+    for moments, names, cutoff_ev in runs:
+        numbers: dict[tuple[str, float], int] = {}
+        kinds = tuple(
+            numbers.setdefault(kind, len(numbers) + 1)
+            for kind in zip(symbols, np.round(moments, 6).tolist(), strict=True)
+        )
+        if kinds not in kpoints:
+            kpoints[kinds] = irreducible_kpoints(
+                cell, scaled, np.array(kinds), settings["kpoint_density_ang"]
+            )
+        datasets = [dataset(symbol, settings["xc"], names.get(symbol, "")) for symbol in symbols]
+        electrons = sum(data.electrons for data in datasets)
+        wanted = math.ceil(GPAW_BAND_FACTOR * (electrons + abs(sum(moments))) / 2)
+        wavenumber = math.sqrt(2.0 * cutoff_ev / HARTREE_EV)  # 1/bohr
+        result.append(
+            Scf(
+                atoms=len(symbols),
+                electrons=electrons,
+                kpoints=kpoints[kinds],
+                spins=2 if np.any(moments) else 1,
+                bands=min(wanted + GPAW_EXTRA_BANDS, sum(data.bound for data in datasets)),
+                plane_waves=float(volume * wavenumber**3 / (6.0 * math.pi**2)),
+            )
+        )
+    return result
+
+
+def estimate(
+    structure: dict[str, Any], settings: dict[str, Any], machine_factor: float = 1.0
+) -> Cost:
+    """Predicted cost of the record of one crystal.
+
+    Parameters
+    ----------
+    structure, settings
+        As for :func:`scf_runs`.
+    machine_factor
+        Time on this machine over that on the reference machine; see :func:`machine_factor`.
+    """
+    runs = scf_runs(structure, settings)
+    coefficients = [run.coefficients for run in runs]
+    # The chosen start is kept during the semicore run.
+    held = sum(sorted(coefficients)[-2:])
+    return Cost(
+        electrons=runs[0].electrons if runs else 0.0,
+        kpoints=runs[0].kpoints if runs else 0,
+        core_seconds=STARTUP_S + machine_factor * sum(run.seconds for run in runs),
+        memory_mb=BASE_MB + COPIES * held * np.dtype(complex).itemsize / MB,
+    )
+
+
+def machine_factor(measured_s: list[float], predicted_s: list[float]) -> float:
+    """Median of measured over predicted core seconds; 1 with fewer than ``ENOUGH_RECORDS``."""
+    ratios = [m / p for m, p in zip(measured_s, predicted_s, strict=True)]
+    return statistics.median(ratios) if len(ratios) >= ENOUGH_RECORDS else 1.0

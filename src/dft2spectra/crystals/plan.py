@@ -1,0 +1,230 @@
+"""What a campaign will compute, what that costs, and what it leaves out and why."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dft2spectra.crystals.bundles import assign_bundles, read_bundles, record_is_current
+from dft2spectra.crystals.cost import ENOUGH_RECORDS, Cost, estimate, machine_factor
+from dft2spectra.records import read_json, write_csv, write_json
+
+METHOD_VERSION = 1
+
+# 90 % of the measured records of docs/cost.csv took so many times their estimate.
+RANGE = (0.45, 1.9)
+
+Structure = dict[str, Any]
+
+
+def make_plan(
+    results: Path,
+    settings: dict[str, Any],
+    jobs: dict[str, Any],
+    molecules: dict[str, int],
+    with_crystals: bool = True,
+    made_at: str | None = None,
+) -> str:
+    """Write ``plan/plan.csv`` and ``plan/plan.json``; the plan as one screen of text.
+
+    Parameters
+    ----------
+    results
+        Folder of the campaign, with its screened structures.
+    settings
+        The ``gpaw`` section of the configuration without the keys about jobs.
+    jobs
+        ``structures_per_job`` and ``job_minutes``.
+    molecules
+        Jobs of the infrared branch by rule; empty without the branch.
+    with_crystals
+        Whether the Mössbauer branch is computed.
+    made_at
+        Time, written down.
+    """
+    plan: dict[str, Any] = {"campaign": str(results), "made_at": made_at}
+    if with_crystals:
+        folder = results / "structures"
+        structures = [read_json(path) for path in sorted(folder.glob("accepted/*.json"))]
+        index = pd.read_csv(folder / "index.csv", keep_default_na=False)
+        rejected = pd.read_csv(folder / "rejected.csv", keep_default_na=False)
+        records = [current_record(results, structure, settings) for structure in structures]
+        factor, used = _speed(structures, records, settings)
+        costs = {s["structure_id"]: estimate(s, settings, factor) for s in structures}
+        table = _table(structures, records, costs, _bundles(results, costs, jobs))
+        write_csv(results / "plan" / "plan.csv", table)
+        plan |= _screening(index, rejected)
+        plan |= {"dft": _dft(table), "machine_factor": factor, "machine_records": used}
+    plan["molecule_jobs"] = molecules
+    write_json(results / "plan" / "plan.json", plan)
+    return as_text(plan)
+
+
+def current_record(
+    results: Path, structure: Structure, settings: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Record of a structure that needs no new calculation, from a job of its own or a bundle."""
+    name = f"{structure['structure_id']}.json"
+    for path in (results / "hyperfine" / name, results / "hyperfine" / "bundles/records" / name):
+        if path.exists():
+            record = read_json(path)
+            if record_is_current(record, structure, settings):
+                return dict(record)
+    return None
+
+
+def _speed(
+    structures: list[Structure], records: list[dict[str, Any] | None], settings: dict[str, Any]
+) -> tuple[float, int]:
+    """Speed of this machine against the reference, and from how many records it is known."""
+    measured, predicted = [], []
+    for structure, record in zip(structures, records, strict=True):
+        if record and record["wall_time_s"] > 0:
+            measured.append(record["wall_time_s"] * record.get("mpi_ranks", 1))
+            predicted.append(estimate(structure, settings).core_seconds)
+    return machine_factor(measured, predicted), len(measured)
+
+
+def _bundles(
+    results: Path, costs: dict[str, Cost], jobs: dict[str, Any]
+) -> dict[str, list[str]] | None:
+    """Members of each bundle; ``None`` if every structure has a job of its own."""
+    written = read_bundles(results / "hyperfine" / "bundles")
+    if jobs["structures_per_job"] == 1 and not written:
+        return None
+    return assign_bundles(costs, written, lambda name: costs[name].core_seconds / 60, **jobs)
+
+
+def _table(
+    structures: list[Structure],
+    records: list[dict[str, Any] | None],
+    costs: dict[str, Cost],
+    bundles: dict[str, list[str]] | None,
+) -> pd.DataFrame:
+    """One row per structure, the most expensive first."""
+    bundle = {member: name for name, members in (bundles or {}).items() for member in members}
+    rows = []
+    for structure, record in zip(structures, records, strict=True):
+        name = structure["structure_id"]
+        rows.append(
+            {
+                "structure_id": name,
+                "formula": structure["formula"],
+                "n_atoms": len(structure["symbols"]),
+                "n_electrons": costs[name].electrons,
+                "n_kpoints": costs[name].kpoints,
+                "predicted_core_min": round(costs[name].core_seconds / 60, 2),
+                "predicted_memory_mb": round(costs[name].memory_mb),
+                "status": "done" if record else "to do",
+                "bundle": bundle.get(name),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.sort_values(
+        ["predicted_core_min", "structure_id"], ascending=[False, True], ignore_index=True
+    )
+
+
+def _screening(index: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
+    """Accepted and rejected inputs, by source and by reason, with an example of each reason."""
+    code = rejected.reason.str.split(":").str[0]
+    reasons = {
+        name: {
+            "count": len(rows),
+            "example": f"{rows.iloc[0].origin}: {rows.iloc[0].reason.split(': ', 1)[-1]}",
+        }
+        for name, rows in sorted(
+            rejected.groupby(code), key=lambda group: (-len(group[1]), group[0])
+        )
+    }
+    duplicates = reasons.pop("duplicate_of", None)
+    accepted = Counter(label for cell in index.sources for label in cell.split(";"))
+    refused = Counter(rejected.source[code != "duplicate_of"])
+    return {
+        "accepted": len(index),
+        "rejected": {"count": int((code != "duplicate_of").sum()), "reasons": reasons},
+        "duplicates": duplicates or {"count": 0, "example": None},
+        "sources": {
+            name: {"accepted": accepted[name], "rejected": refused[name]}
+            for name in sorted(accepted | refused)
+        },
+    }
+
+
+def _dft(table: pd.DataFrame) -> dict[str, Any]:
+    """Jobs of ``compute_hyperfine``: how many, how long, the longest."""
+    job = table.bundle.fillna(table.structure_id)
+    left = table[table.status == "to do"]
+    minutes = left.groupby(job[left.index]).predicted_core_min.sum()
+    return {
+        "structures": len(table),
+        "structures_to_do": len(left),
+        "jobs": int(job.nunique()),
+        "jobs_to_do": len(minutes),
+        "core_hours": round(float(table.predicted_core_min.sum()) / 60, 3),
+        "core_hours_to_do": round(float(left.predicted_core_min.sum()) / 60, 3),
+        "longest_job": None if left.empty else str(minutes.idxmax()),
+        "longest_job_core_min": None if left.empty else round(float(minutes.max()), 2),
+        "largest_memory_mb": None if left.empty else int(left.predicted_memory_mb.max()),
+    }
+
+
+def as_text(plan: dict[str, Any]) -> str:
+    """The plan as aligned lines."""
+    lines = [f"Plan of {plan['campaign']}"]
+    if "dft" in plan:
+        lines += _structure_lines(plan) + _dft_lines(plan)
+    if plan["molecule_jobs"]:
+        lines += ["", f"{'Molecules':24}{'jobs':>10}"]
+        lines += [f"  {rule:22}{count:10,d}" for rule, count in plan["molecule_jobs"].items()]
+    folder = Path(plan["campaign"], "plan")
+    every = "one row per structure: " + str(folder / "plan.csv")
+    return "\n".join([*lines, "", every if "dft" in plan else str(folder / "plan.json")])
+
+
+def _structure_lines(plan: dict[str, Any]) -> list[str]:
+    rejected = plan["rejected"]
+    rows = [("accepted", plan["accepted"], ""), ("rejected", rejected["count"], "")]
+    for code, reason in rejected["reasons"].items():
+        rows.append((f"  {code}", reason["count"], f"such as {reason['example']}"))
+    duplicates = plan["duplicates"]
+    example = f"such as {duplicates['example']}" if duplicates["count"] else ""
+    rows.append(("duplicates", duplicates["count"], example))
+    lines = ["", f"{'Structures':24}{'number':>10}"]
+    lines += [f"  {name:22}{count:10,d}  {_short(note)}".rstrip() for name, count, note in rows]
+    lines += ["", f"{'Sources':24}{'accepted':>10}{'rejected':>10}"]
+    for name, counts in plan["sources"].items():
+        lines.append(f"  {name:22}{counts['accepted']:10,d}{counts['rejected']:10,d}")
+    return lines
+
+
+def _dft_lines(plan: dict[str, Any]) -> list[str]:
+    dft = plan["dft"]
+    done = [dft[key] - dft[f"{key}_to_do"] for key in ("structures", "jobs", "core_hours")]
+    left = [dft[f"{key}_to_do"] for key in ("structures", "jobs", "core_hours")]
+    lines = ["", f"{'DFT':24}{'structures':>10}{'jobs':>10}{'core hours':>12}"]
+    for name, (structures, jobs, hours) in (("done", done), ("to do", left)):
+        lines.append(f"  {name:22}{structures:10,d}{jobs:10,d}{hours:12,.2f}")
+    if dft["longest_job"]:
+        lines.append(
+            f"  longest job to do: {dft['longest_job']}, {dft['longest_job_core_min']:.1f} core "
+            f"minutes; largest memory {dft['largest_memory_mb']:,d} MB"
+        )
+    low, high = RANGE
+    lines.append(
+        f"  90 % of the measured crystals took {low:g} to {high:g} times their estimate, if each "
+        "start converges at once."
+    )
+    lines.append(
+        f"  This machine takes {plan['machine_factor']:.2f} times as long as the reference, by "
+        f"{plan['machine_records']} records of this campaign."
+        if plan["machine_records"] >= ENOUGH_RECORDS
+        else f"  After {ENOUGH_RECORDS} records the estimate is for this machine; now it is for "
+        "the reference (docs/cost.csv)."
+    )
+    return lines
+
+
+def _short(text: str, width: int = 100) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
