@@ -58,6 +58,21 @@ def bundles():
 def costs(wildcards):
     """Predicted costs of the structures of a job."""
     times = set_times()
+    if BUNDLED:
+        return [cost(name, times) for name in bundles_of(times)[wildcards.bundle]]
+    return [cost(wildcards.structure, times)]
+
+
+def dft_minutes(wildcards, attempt):
+    """Resource function: time for a DFT job, with room for an estimate that is far too low."""
+    predicted = sum(cost.core_seconds for cost in costs(wildcards)) / 60
+    return attempt * max(120, math.ceil(4 * predicted))
+
+
+def dft_memory(wildcards, attempt):
+    """Resource function: memory for a DFT job, whose structures are computed one by one."""
+    predicted = max(cost.memory_mb for cost in costs(wildcards))
+    return attempt * max(3000, math.ceil(2 * predicted))
 
 
 def molecule_jobs():

@@ -149,8 +149,8 @@ def test_missing_damaged_or_other_set(limits: dict[str, Any], pin: Any) -> None:
     with pytest.raises(ValueError, match=r"db\.json: optimade:db is not retrieved yet.*all_retri"):
         collect([OPTIMADE], limits)
     path = pin(OPTIMADE, entry("1", "FeAl"))
-    other = {**OPTIMADE, "filter": 'elements HAS "Co"', "timeout_s": 5}
-    with pytest.raises(ValueError, match=r"filter: .*Fe.* then, .*Co.* now; timeout_s: null then"):
+    other = {**OPTIMADE, "filter": 'elements HAS "Co"', "base_url": "http://y"}
+    with pytest.raises(ValueError, match=r"base_url: .* now; filter: .*Fe.* then, .*Co.* now"):
         collect([other], limits)
     path.write_text(path.read_text(encoding="utf-8").replace("2.909", "2.809"), encoding="utf-8")
     with pytest.raises(ValueError, match="damaged or edited"):
@@ -287,3 +287,11 @@ def test_plan_follows_a_refresh(limits: dict[str, Any], pin: Any, tmp_path: Path
     os.utime(path, ns=(5, 5))
     found, _ = planned([OPTIMADE], limits, out)
     assert [structure["formula"] for structure in found] == ["AlFe", "FeCo"]
+
+
+@pytest.mark.parametrize("change", [{"timeout_s": 5}, {"page_limit": 3}, {"max_entries": 7}])
+def test_how_a_database_is_asked_is_not_what_it_is_asked(change):
+    """A longer time limit neither retrieves again nor makes the pinned set one of other settings."""
+    source = {"kind": "optimade", "name": "db", "base_url": "http://x", "filter": "nelements=2"}
+    assert query(source | change) == query(source)
+    assert query(source | {"filter": "nelements=3"}) != query(source)

@@ -19,8 +19,11 @@ PROVIDERS = {
 }
 DEFAULT_FOLDER = "data/retrieved"
 
-# Settings that act on the pinned set, not on what is asked for.
-LOCAL_KEYS = frozenset({"max_atoms", "elements", "exclude_elements", "at_most"})
+# Settings that act on the pinned set or say how to ask, not what is asked for.
+LOCAL_KEYS = frozenset(
+    {"max_atoms", "elements", "exclude_elements", "at_most"}
+    | {"page_limit", "max_entries", "timeout_s"}
+)
 # Of prototypes whose volumes are computed and pinned.
 LOCAL_KEYS_OF_PROTOTYPES = frozenset({"strains", "exclude_elements", "at_most"})
 
@@ -44,6 +47,12 @@ def is_relaxed(source: Source) -> bool:
 def remote_sources(sources: Iterable[Source]) -> dict[str, Source]:
     """The databases among the sources, by name."""
     return {source["name"]: source for source in sources if is_remote(source)}
+
+
+def source_named(config: dict[str, Any], name: str) -> Source:
+    """The database of a name in a complete configuration."""
+    sections = (config[key]["sources"] for key in ("structures", "calibration", "candidates"))
+    return remote_sources(source for sources in sections for source in sources)[name]
 
 
 def pinned_path(source: Source, folder: str | Path | None = None) -> str:

@@ -116,10 +116,7 @@ class Service:
                     stream=True,
                     allow_redirects=False,
                     timeout=(min(CONNECT_TIMEOUT_S, self.timeout_s), self.timeout_s),
-                    headers={
-                        "User-Agent": user_agent(),
-                        "Accept": "application/vnd.api+json, application/json",
-                    },
+                    headers={"User-Agent": user_agent(), "Accept": ACCEPT},
                 )
                 with response:
                     if response.status_code not in MOVED:
