@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 from pyscf import lib
 
+from dft2spectra.density.harris_foulkes import Step
 from dft2spectra.density.model import DensityModel, read_model
-from dft2spectra.density.one_shot import OneShot, Step
+from dft2spectra.density.one_shot import OneShot
 from dft2spectra.density.orbitals import evaluate
 from dft2spectra.molecules.labels import read_labels
 from dft2spectra.molecules.pyscf_input import build_mean_field, build_molecule

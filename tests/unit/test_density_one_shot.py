@@ -244,7 +244,7 @@ def plain_shot(molecule="water", model=None, xc="PBE", **options):
 @pytest.mark.parametrize("molecule", ["water", "oxonium"])
 def test_difference_of_nothing_and_full_density_of_free_atoms_are_one(molecule, xc, monkeypatch):
     # Points where the model is not asked would make 1e-8 hartree.
-    monkeypatch.setattr("dft2spectra.density.one_shot.SMALLEST_SHARE", 0.0)
+    monkeypatch.setattr("dft2spectra.density.harris_foulkes.SMALLEST_SHARE", 0.0)
     shot, positions = plain_shot(molecule, xc=xc)
     expected = shot.step(positions)
     full, _ = plain_shot(molecule, FreeAtoms(shot), xc=xc)
@@ -291,8 +291,8 @@ def test_small_chunks_and_values_that_are_not_kept_change_nothing(monkeypatch):
     """Large molecules compute their basis functions twice, in many pieces."""
     shot, positions = plain_shot()
     expected = shot.step(positions)
-    monkeypatch.setattr("dft2spectra.density.one_shot.CHUNK", 1111)
-    monkeypatch.setattr("dft2spectra.density.one_shot.KEPT_BYTES", 1)
+    monkeypatch.setattr("dft2spectra.density.harris_foulkes.CHUNK", 1111)
+    monkeypatch.setattr("dft2spectra.density.harris_foulkes.KEPT_BYTES", 1)
     found = plain_shot()[0].step(positions)
     assert found.energy == pytest.approx(expected.energy, abs=1e-11)
     assert_allclose(found.gradient, expected.gradient, atol=1e-11)

@@ -291,7 +291,7 @@ def test_plan_follows_a_refresh(limits: dict[str, Any], pin: Any, tmp_path: Path
 
 @pytest.mark.parametrize("change", [{"timeout_s": 5}, {"page_limit": 3}, {"max_entries": 7}])
 def test_how_a_database_is_asked_is_not_what_it_is_asked(change):
-    """A longer time limit neither retrieves again nor makes the pinned set one of other settings."""
+    """A longer time limit neither retrieves again nor makes a pinned set one of other settings."""
     source = {"kind": "optimade", "name": "db", "base_url": "http://x", "filter": "nelements=2"}
     assert query(source | change) == query(source)
     assert query(source | {"filter": "nelements=3"}) != query(source)
