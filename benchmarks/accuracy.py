@@ -37,6 +37,7 @@ def main():
             rows.append(
                 {
                     "molecule": card["molecule"],
+                    "functional": card["pyscf"]["xc"],
                     "grid_level": card["pyscf"]["grid_level"],
                     "train": card["n_train"],
                     "test": result["n_test"],
