@@ -4,6 +4,7 @@ The results are empty files under the names that Snakemake announces, and Snakem
 them as finished; ids, jobs and reasons to run are real.
 """
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ def write_members(campaign: Campaign, gpaw: dict[str, Any]) -> None:
         (folder / f"{name}.members").write_text("\n".join(members) + "\n", encoding="utf-8")
 
 
+def mark_finished(campaign: Campaign, config: str) -> None:
+    """`snakemake --touch` of everything, without its pause of 0.1 s after every job."""
+    command = campaign.command("--cores", "1", "--touch", "--forceall", "--configfile", config)
+    quick = "import snakemake.executors.touch as touch; touch.Executor.SLEEPING_TIME = 0.0; "
+    command[1:3] = ["-c", quick + "from snakemake.cli import main; main()"]
+    subprocess.run(
+        command, cwd=campaign.folder, env=campaign.variables(), check=True, capture_output=True
+    )
+
+
 @pytest.mark.parametrize(("number", "per_job"), [(1000, 1), (200, 20)])
 def test_one_more_crystal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, per_job: int
@@ -94,7 +105,7 @@ def test_one_more_crystal(
     fake_results(campaign, config)
     records = campaign.folder.glob("results/many/hyperfine/*-*.json")
     assert number <= len(list(records)) <= number + 3  # and those for the calibration
-    campaign.finish("--touch", "--forceall", "--configfile", config)
+    mark_finished(campaign, config)
     assert campaign.planned("--configfile", config) == {}
 
     write("many/another.xyz", [another], format="extxyz")
