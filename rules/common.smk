@@ -18,10 +18,10 @@ from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
 from dft2spectra.structures.inputs import input_files
 from dft2spectra.structures.retrieval import (
+    answers_other_settings,
     check_current,
     is_relaxed,
     pinned_path,
-    query,
     remote_sources,
 )
 from dft2spectra.structures.sources import planned
@@ -87,10 +87,49 @@ def not_pinned():
     found = {}
     for name, source in CAMPAIGN_REMOTE.items():
         try:
-            check_current(source, PINNED)
+            check_current(source, PINNED, LIMITS["xc"])
         except ValueError as error:
             found[name] = str(error)
     return found
+
+
+# Prototypes whose volumes are still to be computed: planned with predicted ones, which takes no DFT.
+UNRELAXED = [name for name in not_pinned() if name in RELAXED] if RELAXED else []
+PREDICTED = [
+    source | {"relax_volume": False} if source.get("name") in UNRELAXED else source
+    for source in SOURCES
+]
+
+
+def enumeration_sizes(sources):
+    """A line on how many crystals the prototypes give, for every source of them."""
+    from dft2spectra.structures.prototypes import sizes_in_words  # slow to import
+
+    return sizes_in_words(sources, LIMITS)
+
+
+def show_sizes(sources):
+    """Say how many crystals the prototypes give, before any of them is computed."""
+    try:
+        for line in enumeration_sizes(sources) if sources else []:
+            logger.info(line)
+    except ValueError as error:  # its parents are in a set that is still missing
+        logger.info(f"The size of an enumeration is not known yet: {error}")
+
+
+def renewed(wildcards):
+    """Input function without files: a set that answers other settings is retrieved anew.
+
+    The set itself decides, not the parameters that Snakemake records: they are the new ones also
+    after a retrieval that failed, and a clone has none. Only a job that is needed is forced; a
+    forced file in the settings of Snakemake would become a target.
+    """
+    source = REMOTE[wildcards.source]
+    if workflow.is_main_process and answers_other_settings(
+        source, PINNED, LIMITS["xc"]
+    ):
+        workflow.dag.forcefiles.add(pinned_path(source, PINNED))
+    return []
 
 
 def campaign():
@@ -121,7 +160,10 @@ def screened(times):
     started = time.monotonic()
     try:
         accepted, rejected = planned(
-            SOURCES, LIMITS, Path("results", config["run"], "structures")
+            SOURCES,
+            LIMITS,
+            Path("results", config["run"], "structures"),
+            logger.info if workflow.is_main_process else lambda line: None,
         )
     except ValueError as error:
         raise WorkflowError(str(error))
@@ -262,6 +304,7 @@ if workflow.is_main_process:
             "To be retrieved before the crystals and their jobs are known:\n  "
             + "\n  ".join(missing.values())
         )
+        show_sizes([REMOTE[name] for name in UNRELAXED])
     elif MOSSBAUER:
         calibration_of(set_times())
     if INFRARED:

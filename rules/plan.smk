@@ -2,6 +2,36 @@
 
 from datetime import datetime, timezone
 
+# Folder with the crystals of the plan: those of the campaign as far as they are known.
+SCREENED = f"<results>/{'plan/structures' if UNRELAXED else 'structures'}"
+
+
+rule screen_predicted:
+    """As screen_structures, with predicted volumes where relax_volumes has not run yet."""
+    input:
+        source_files(PREDICTED),
+    output:
+        "<results>/plan/structures/rejected.csv",
+        directory("<results>/plan/structures/accepted"),
+        "<results>/plan/structures/fingerprint.json",
+        table="<results>/plan/structures/index.csv",
+    log:
+        "<logs>/screen_predicted.log",
+    benchmark:
+        "<benchmarks>/screen_predicted.jsonl"
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(20),
+    params:
+        sources=PREDICTED,
+        limits=LIMITS,
+        method=method_versions("structures.sources"),
+    script:
+        "../scripts/screen_predicted.py"
+
 
 rule plan:
     """Structures, rejections, jobs, core hours and the longest job, on the terminal.
@@ -10,8 +40,8 @@ rule plan:
     it is asked for.
     """
     input:
-        "<results>/structures/index.csv" if MOSSBAUER else [],
-        "<results>/structures/rejected.csv" if MOSSBAUER else [],
+        f"{SCREENED}/rejected.csv" if MOSSBAUER else [],
+        index=f"{SCREENED}/index.csv" if MOSSBAUER else [],
     output:
         plan="<results>/plan/plan.json",
     log:
@@ -29,7 +59,8 @@ rule plan:
         settings=GPAW,
         jobs=JOBS,
         molecules=molecule_jobs(),
-        with_crystals=MOSSBAUER,
+        sizes=lambda wildcards: enumeration_sizes(PREDICTED) if MOSSBAUER else [],
+        unrelaxed=UNRELAXED,
         method=method_versions("crystals.plan"),
     script:
         "../scripts/plan.py"

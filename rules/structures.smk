@@ -7,6 +7,8 @@ checkpoint retrieve_structures:
     `update` keeps the set that is there until the new one is whole. What follows is planned when
     the set is there. --forcerun retrieve_structures asks anew.
     """
+    input:
+        renewed,
     output:
         pinned=update(f"{PINNED}/{{source}}.json"),
     log:
@@ -23,7 +25,7 @@ checkpoint retrieve_structures:
         mem_mb=growing(2000),
         runtime=growing(240),
     params:
-        source=lambda wildcards: query(REMOTE[wildcards.source]),
+        source=lambda wildcards: wildcards.source,
         method=method_versions("structures.retrieval"),
     script:
         "../scripts/retrieve_structures.py"
@@ -35,6 +37,7 @@ checkpoint relax_volumes:
     Crystals that are done are kept in the folder of the results when the job is cut off.
     """
     input:
+        renewed,
         lambda wildcards: input_files(
             REMOTE[wildcards.source] | {"relax_volume": False}, LIMITS
         ),
@@ -53,7 +56,7 @@ checkpoint relax_volumes:
         mem_mb=growing(8000),
         runtime=growing(1440),
     params:
-        source=lambda wildcards: query(REMOTE[wildcards.source]),
+        source=lambda wildcards: wildcards.source,
         limits=LIMITS,
         scratch=lambda wildcards: f"results/{config['run']}/relax_volumes/{wildcards.source}",
         method=method_versions("crystals.equation_of_state"),

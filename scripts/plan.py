@@ -7,9 +7,10 @@ sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
 from dft2spectra.crystals.plan import make_plan
 
-results, made_at = Path(snakemake.output.plan).parents[1], snakemake.params.made_at
+index, results = snakemake.input.index, Path(snakemake.output.plan).parents[1]
 settings, jobs = snakemake.params.settings, snakemake.params.jobs
-molecules, with_crystals = snakemake.params.molecules, snakemake.params.with_crystals
-text = make_plan(results, settings, jobs, molecules, with_crystals, made_at)
+about = snakemake.params.molecules, index and Path(index).parent, snakemake.params.made_at
+notes = {"sizes": snakemake.params.sizes, "unrelaxed": snakemake.params.unrelaxed}
+text = make_plan(results, settings, jobs, *about, **notes)
 print(text)
 print(f"\n{text}\n", file=sys.__stdout__)

@@ -7,8 +7,9 @@ from pathlib import Path
 sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
 from dft2spectra.crystals.relaxation import fetch
-from dft2spectra.structures.retrieval import retrieve
+from dft2spectra.structures.retrieval import retrieve, source_named
 
-scratch = Path(snakemake.params.scratch)
-fetch = partial(fetch, limits=snakemake.params.limits, scratch=scratch, processes=snakemake.threads)
-retrieve(snakemake.params.source, snakemake.output.pinned, print, fetch)
+scratch, limits = Path(snakemake.params.scratch), snakemake.params.limits
+fetch = partial(fetch, limits=limits, scratch=scratch, processes=snakemake.threads)
+source = source_named(snakemake.config, snakemake.params.source)
+retrieve(source, snakemake.output.pinned, print, fetch, limits["xc"])

@@ -7,6 +7,5 @@ sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
 from dft2spectra.structures.retrieval import retrieve, say_on, source_named
 
-# The parameter holds what is asked for; how, such as a time limit, is no reason to ask again.
-source = source_named(snakemake.config, snakemake.params.source["name"])
+source = source_named(snakemake.config, snakemake.params.source)
 retrieve(source, snakemake.output.pinned, say_on(terminal, source["name"]))

@@ -7,6 +7,8 @@ a schema cannot say and turns what it says into sentences.
 import difflib
 import json
 import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import cache
@@ -31,6 +33,9 @@ KINDS = {
 }
 COMMAND_LINE = "on the command line (--config)"
 FRACTION_TOLERANCE = 1e-3
+# The value of an unknown key is not shown, it may be a secret.
+UNKNOWN = "unknown key"
+SECRET = re.compile("key|token|passw|secret", re.IGNORECASE)
 
 Key = tuple[str | int, ...]
 Finding = tuple[Key, str]
@@ -133,9 +138,14 @@ def _sentence(error: ValidationError) -> Iterator[Finding]:
     if rule == "additionalProperties":
         known = list(error.schema["properties"])
         for name in sorted(set(error.instance) - set(known)):
+            secret = (
+                "; keys of databases belong into the environment (MP_API_KEY), never into a config "
+                "file"
+            )
             yield (
                 (*key, name),
-                f"unknown key{_nearest(name, known)}; known here: {', '.join(known)}",
+                f"{UNKNOWN}{_nearest(name, known)}; known here: {', '.join(known)}"
+                f"{secret if SECRET.search(name) else ''}",
             )
     elif rule == "required":
         for name in sorted(set(limit) - set(error.instance)):
@@ -229,6 +239,8 @@ def _mossbauer_errors(config: dict[str, Any]) -> Iterator[Finding]:
     for section in ("structures", "calibration", "candidates"):
         for number, source in enumerate(config[section]["sources"]):
             yield from _source_errors((section, "sources", number), source, named)
+            yield from _parent_errors((section, "sources", number), source, config)
+    yield from _folder_errors(config["structures"]["pinned"], named)
     yield from _element_errors(config["gpaw"]["efg_elements"])
     if config["gpaw"]["semicore_efg"] and config["gpaw"]["xc"] != "PBE":
         yield ("gpaw", "semicore_efg"), "allowed: false unless gpaw.xc is PBE"
@@ -336,6 +348,41 @@ def _source_errors(
             yield key, str(error)
 
 
+def _parent_errors(key: Key, source: dict[str, Any], config: dict[str, Any]) -> Iterator[Finding]:
+    """Parents from a pinned set that neither a database of the configuration nor a file is."""
+    sections = ("structures", "calibration", "candidates")
+    everywhere = [one for section in sections for one in config[section]["sources"]]
+    names = [one["name"] for one in everywhere if retrieval.is_remote(one) and "name" in one]
+    for number, parent in enumerate(source.get("parents", [])):
+        name = str(parent).removeprefix("pinned:")
+        path = retrieval.pinned_path({"name": name}, config["structures"]["pinned"])
+        if str(parent).startswith("pinned:") and name not in names and not os.path.exists(path):
+            known = ", ".join(sorted(set(names))) or "none"
+            yield (
+                (*key, "parents", number),
+                f"allowed: pinned: and the name of a database of the sources ({known}), or of a "
+                f"set that is there ({path} is not){_nearest(name, names)}",
+            )
+
+
+def _folder_errors(folder: str, named: dict[str, Any]) -> Iterator[Finding]:
+    """A folder of pinned sets that cannot be one, if any set is asked for."""
+    if not named:
+        return
+    place = os.path.abspath(folder)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        yield ("structures", "pinned"), f"allowed: a folder; {place} is none"
+    elif not os.access(place, os.R_OK | os.X_OK):
+        yield ("structures", "pinned"), f"allowed: a folder that can be read; {place} cannot"
+    elif place != os.path.abspath(folder) and not os.access(place, os.W_OK):
+        yield (
+            ("structures", "pinned"),
+            f"allowed: a folder that is there, or can be made; nothing can be written in {place}",
+        )
+
+
 def _is_element(symbol: str) -> bool:
     from ase.data import chemical_symbols
 
@@ -397,6 +444,19 @@ def _both_nan(first: Any, second: Any) -> bool:
     return first != first and second != second
 
 
+def _public(value: Any, key: Key) -> Any:
+    """The value as it may be shown: addresses without what could be a password or a key."""
+    if isinstance(value, dict):
+        return {name: _public(item, (name,)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_public(item, ()) for item in value]
+    if isinstance(value, str) and ("://" in value or key == ("base_url",)):
+        return re.sub(
+            r"[?#].*", "?...", re.sub(r"(^|//)[^/?#]*@", r"\1...@", value), flags=re.DOTALL
+        )
+    return value
+
+
 def message(config: dict[str, Any], found: Sequence[Finding], files: Sequence[str] = ()) -> str:
     """One line for each finding: key, value, the file that it stands in, and what is allowed.
 
@@ -412,9 +472,11 @@ def message(config: dict[str, Any], found: Sequence[Finding], files: Sequence[st
     lines = []
     for key, sentence in found:
         try:
-            value = json.dumps(_look_up(config, key), ensure_ascii=False)
+            value = json.dumps(_public(_look_up(config, key), key[-1:]), ensure_ascii=False)
             shown = f" = {value if len(value) <= 120 else value[:117] + '...'}"
         except (KeyError, IndexError, TypeError):
+            shown = ""
+        if sentence.startswith(UNKNOWN):
             shown = ""
         lines.append(f"{dotted(key)}{shown} {_origin(key, config, files)}: {sentence}")
     count = "one entry" if len(lines) == 1 else f"{len(lines)} entries"

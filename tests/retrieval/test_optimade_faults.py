@@ -228,6 +228,42 @@ def test_oqmd_counts_pages_and_says_more_on_the_last(source, proxy, undisturbed,
     with pytest.raises(RetrievalError, match="more after its last page, of 60 entries"):
         fetch(source, print)
 
+    # The link lost and `more_data_available` wrong as well: only the count of the whole tells.
+    def end(content: dict[str, Any]) -> None:
+        oqmd(content)
+        content["links"].update(next=None)
+        content["meta"]["more_data_available"] = False
+
+    proxy.paths.clear()
+    proxy.fault = lambda h, n, r: edited(end if n == 3 else oqmd)(h, r)
+    with pytest.raises(RetrievalError, match="counts 89 matching entries but sent 60"):
+        fetch(source, print)
+
+
+@pytest.mark.parametrize("per_page", [False, True])
+def test_without_a_count_of_the_whole_the_set_says_so(
+    per_page, source, proxy, undisturbed, pauses, tmp_path
+):
+    def change(content: dict[str, Any]) -> None:
+        content["meta"]["data_returned"] = len(content["data"]) if per_page else None
+        content["meta"].pop("data_available", None)
+
+    proxy.fault = always(edited(change), after=0)
+    lines: list[str] = []
+    retrieved = fetch(source, lines.append)
+    assert retrieved.entries == undisturbed
+    assert retrieved.provider["complete"] == "not confirmed by the provider"
+    assert any("warning: that these 89 entries are all is not confirmed" in line for line in lines)
+    proxy.fault = None
+    assert "complete" not in fetch(source, print).provider
+
+
+def test_fewer_entries_in_the_database_than_were_sent(source, proxy, pauses):
+    counts = {"data_returned": None, "data_available": 41}
+    proxy.fault = always(edited(lambda c: c["meta"].update(counts)), after=0)
+    with pytest.raises(RetrievalError, match="says that it holds 41 entries but sent 89"):
+        fetch(source, print)
+
 
 # --- faults that stop the retrieval --------------------------------------------------------------
 

@@ -98,7 +98,7 @@ def test_nothing_to_say_about_the_default(config: dict[str, Any], monkeypatch: A
         ),
         ({"molecules": [{"name": "x", "smiles": "II"}]}, ("pyscf", "basis"), "core of I"),
         ({"pyscf": {"xc": "PBE0"}}, ("pyscf", "xc"), "exact exchange"),
-        ({"pyscf": {"xc": "TPSS"}}, ("pyscf", "xc"), "kinetic energy density"),
+        ({"pyscf": {"xc": "SCANL"}}, ("pyscf", "xc"), "Laplacian"),
         ({"pyscf": {"xc": "PBEE"}}, ("pyscf", "xc"), "unknown functional"),
         ({"pyscf": {"basis": "def2"}}, ("pyscf", "basis"), "unknown basis"),
         ({"pyscf": {"auxiliary_basis": "jfit"}}, ("pyscf", "auxiliary_basis"), "unknown basis"),

@@ -11,6 +11,7 @@ from dft2spectra.crystals.bundles import METHOD, bundle_name
 from dft2spectra.crystals.cost import STARTUP_S, estimate
 from dft2spectra.crystals.plan import make_plan
 from dft2spectra.records import content_hash, read_json, write_json
+from dft2spectra.structures.prototypes import sizes_in_words
 from dft2spectra.structures.sources import collect, write_structures
 from dft2spectra.versions import method_versions
 
@@ -41,6 +42,10 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def plan_of(results: Path, jobs: dict[str, Any], molecules: dict[str, int]) -> str:
+    return make_plan(results, SETTINGS, jobs, molecules, results / "structures")
+
+
 def structures(results: Path) -> dict[str, dict[str, Any]]:
     paths = results.glob("structures/accepted/*.json")
     return {record["name"]: record for record in map(read_json, paths)}
@@ -60,7 +65,7 @@ def add_record(folder: Path, structure: dict[str, Any], seconds: float) -> None:
 
 
 def test_before_anything_ran(results: Path) -> None:
-    text = make_plan(results, SETTINGS, ALONE, MOLECULES)
+    text = plan_of(results, ALONE, MOLECULES)
     plan = json.loads((results / "plan" / "plan.json").read_text("utf-8"))
     table = pd.read_csv(results / "plan" / "plan.csv")
     assert plan["accepted"] == len(table) == 5
@@ -91,7 +96,7 @@ def test_records_are_counted_and_tell_the_speed(results: Path) -> None:
         alone = estimate(found[name], SETTINGS).core_seconds
         add_record(results / "hyperfine" / folder, found[name], 3 * alone)
     add_record(results / "hyperfine", found["Fe4N"] | {"content_hash": "other"}, 1.0)
-    make_plan(results, SETTINGS, ALONE, {})
+    plan_of(results, ALONE, {})
     plan = json.loads((results / "plan" / "plan.json").read_text("utf-8"))
     assert plan["machine_records"] == 3
     assert plan["machine_factor"] == pytest.approx(6.0)
@@ -108,7 +113,7 @@ def test_bundles(results: Path) -> None:
     path = results / "hyperfine" / "bundles" / f"{bundle_name(members)}.members"
     path.parent.mkdir(parents=True)
     path.write_text("\n".join(members), "utf-8")
-    make_plan(results, SETTINGS, {"structures_per_job": 2, "job_minutes": 60}, {})
+    plan_of(results, {"structures_per_job": 2, "job_minutes": 60}, {})
     plan = json.loads((results / "plan" / "plan.json").read_text("utf-8"))
     assert plan["dft"]["jobs_to_do"] == 3
     table = pd.read_csv(results / "plan" / "plan.csv").set_index("structure_id")
@@ -117,7 +122,42 @@ def test_bundles(results: Path) -> None:
 
 
 def test_molecules_alone(tmp_path: Path) -> None:
-    text = make_plan(tmp_path, SETTINGS, ALONE, MOLECULES, with_crystals=False)
+    text = make_plan(tmp_path, SETTINGS, ALONE, MOLECULES, None)
     assert "DFT" not in text
     assert "label_densities" in text
     assert not (tmp_path / "plan" / "plan.csv").exists()
+
+
+def test_volumes_that_are_still_to_be_relaxed(results: Path) -> None:
+    """FeTi with relaxation took 19 s on one core (docs/structures.md); copies are not relaxed."""
+    source = {"kind": "prototypes", "name": "cscl", "parents": ["B2"], "elements": ["Ti"]}
+    source |= {"n_elements": [2, 2], "strains": {"tetragonal": [0.02, 0.03]}}
+    found = collect([source], {"max_atoms": 8})
+    write_structures(*found, results / "plan" / "structures")
+    text = make_plan(
+        results,
+        SETTINGS,
+        ALONE,
+        {},
+        results / "plan" / "structures",
+        sizes=sizes_in_words([source], {}),
+        unrelaxed=["cscl"],
+    )
+    plan = json.loads((results / "plan" / "plan.json").read_text("utf-8"))
+    assert plan["accepted"] == 3
+    assert plan["relaxation"]["crystals"] == 1
+    assert 10 < 3600 * plan["relaxation"]["core_hours"] < 40
+    assert plan["sources"] == {"prototypes:cscl": {"accepted": 3, "rejected": 0}}
+    assert "prototypes:cscl of B2: decorations × copies = 1 × 3 = 3 structures, at most 2" in text
+    assert "Volumes of cscl are predicted: relax_volumes computes 1 first, about 0.01 core" in text
+
+
+def test_a_source_has_one_label(results: Path) -> None:
+    """Accepted and rejected crystals of a source are counted in one row."""
+    source = {"kind": "prototypes", "name": "mine", "parents": ["B2"], "elements": ["Ti", "V"]}
+    source |= {"n_elements": [2, 2], "exclude_elements": ["V"]}
+    found = collect([source], {"max_atoms": 8})
+    write_structures(*found, results / "structures")
+    plan_of(results, ALONE, {})
+    plan = json.loads((results / "plan" / "plan.json").read_text("utf-8"))
+    assert plan["sources"] == {"prototypes:mine": {"accepted": 1, "rejected": 1}}

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from ase.units import GPa
 
 from dft2spectra.crystals import relaxation
 from dft2spectra.crystals.equation_of_state import NoMinimum, lowest_volume
-from dft2spectra.structures import pinned, prototypes
+from dft2spectra.structures import pinned, prototypes, retrieval
+from dft2spectra.structures.retrieval import check_current, query, retrieve
 
 SOURCE = {"kind": "prototypes", "name": "cscl", "parents": ["B2"], "elements": ["Al"]}
 SOURCE |= {"relax_volume": True, "strains": {"tetragonal": [0.02]}}
@@ -58,9 +60,9 @@ def pretend_python(folder, script):
     return str(path)
 
 
-def fetched(tmp_path, lines):
+def fetched(tmp_path, lines, source=SOURCE):
     return relaxation.fetch(
-        SOURCE, lines.append, limits=LIMITS, scratch=tmp_path / "scratch", processes=2
+        source, lines.append, limits=LIMITS, scratch=tmp_path / "scratch", processes=2
     )
 
 
@@ -68,14 +70,64 @@ def fetched(tmp_path, lines):
     ("script", "words"),
     [("kill -9 $$", "was ended by SIGKILL"), ("exit 3", "ended with code 3")],
 )
-def test_a_process_that_ends_badly_is_a_reason(tmp_path, monkeypatch, script, words):
+def test_a_process_that_ends_badly_is_no_result(tmp_path, monkeypatch, script, words):
+    """It stops the retrieval after the other crystals, and says nothing about its own."""
+    record = tmp_path / "relaxed.json"
+    record.write_text(json.dumps({"volume_ang3": 24.0, "bulk_modulus_gpa": 170.0}))
+    script = f"""if grep -q '"Al"' "$3"; then {script}; fi
+    while [ "$1" != --output ]; do shift; done; cp {record} "$2"
+    """
     monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, script))
     lines = []
-    (entry,) = fetched(tmp_path, lines).entries
-    assert entry["reason"].startswith("no_volume: its process ")
-    assert words in entry["reason"]
-    assert words in lines[0]
-    assert not list((tmp_path / "scratch").glob("*.record.json"))  # to be tried again
+    with pytest.raises(pinned.RetrievalError, match="1 of 2 crystals died") as failure:
+        fetched(tmp_path, lines, SOURCE | {"elements": ["Al", "Ti"], "n_elements": [2, 2]})
+    assert f"Cl=Al,Cs=Fe {words}, see {tmp_path / 'scratch'}" in str(failure.value)
+    assert sum(words in line for line in lines) == 1
+    assert len(list((tmp_path / "scratch").glob("*.record.json"))) == 1  # not done again
+
+
+def test_nothing_is_pinned_if_a_process_dies(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, "kill -9 $$"))
+    fetch = partial(relaxation.fetch, limits=LIMITS, scratch=tmp_path / "scratch", processes=1)
+    path = tmp_path / "cscl.json"
+    with pytest.raises(pinned.RetrievalError, match="run the same command again"):
+        retrieve(SOURCE, path, lambda line: None, fetch)
+    assert not path.exists()
+
+
+def test_a_crystal_without_a_minimum_is_a_reason(tmp_path, monkeypatch):
+    record = tmp_path / "relaxed.json"
+    record.write_text(json.dumps({"reason": "the energy still falls"}))
+    script = f'while [ "$1" != --output ]; do shift; done; cp {record} "$2"'
+    monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, script))
+    (entry,) = fetched(tmp_path, []).entries
+    assert entry["reason"] == "no_volume: the energy still falls"
+
+
+def test_limits_of_the_source_come_before_dft(tmp_path, monkeypatch):
+    """B2 with Al, Ti and V and one copy each: 2 × 3 structures."""
+    monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, "exit 3"))
+    three = SOURCE | {"elements": ["Al", "Ti", "V"], "n_elements": [2, 2]}
+    lines = []
+    with pytest.raises(ValueError, match=r"prototypes:cscl of B2: 6 structures \(2 copies"):
+        fetched(tmp_path, lines, three | {"at_most": 5})
+    assert "decorations × copies = 3 × 2 = 6 structures, at most 5 are allowed" in lines[0]
+    excluded = three | {"exclude_elements": ["Al", "Ti", "V"], "at_most": 6}
+    entries = fetched(tmp_path, [], excluded).entries
+    assert {entry["reason"].split(":")[0] for entry in entries} == {"filtered"}
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_set_of_another_functional_or_method_is_refused(tmp_path, monkeypatch):
+    retrieved = pinned.Retrieved([], {}, 0)
+    pinned.write(tmp_path / "cscl.json", query(SOURCE, "PBE"), retrieved)
+    check_current(SOURCE, tmp_path, "PBE")
+    with pytest.raises(ValueError, match='xc: "PBE" then, "LDA" now'):
+        check_current(SOURCE, tmp_path, "LDA")
+    monkeypatch.setattr(retrieval, "method_versions", lambda *modules: {modules[0]: 99})
+    with pytest.raises(ValueError, match="method_version: 1 then, 99 now"):
+        check_current(SOURCE, tmp_path, "PBE")
+    assert "xc" not in query(SOURCE | {"relax_volume": False}, "PBE")
 
 
 def test_relaxed_crystals_are_pinned_and_strained_afterwards(tmp_path, monkeypatch):
@@ -86,7 +138,7 @@ def test_relaxed_crystals_are_pinned_and_strained_afterwards(tmp_path, monkeypat
     monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, script))
     lines = []
     retrieved = fetched(tmp_path, lines)
-    assert lines[0].startswith("1 of 1  prototypes:AB_cP2_221_b_a:Cl=Al,Cs=Fe  24.00 Å³, predicted")
+    assert lines[1].startswith("1 of 1  prototypes:AB_cP2_221_b_a:Cl=Al,Cs=Fe  24.00 Å³, predicted")
     pinned.write(tmp_path / "cscl.json", {"kind": "prototypes"}, retrieved)
     limits = LIMITS | {"pinned": str(tmp_path)}
     found = list(prototypes.enumerate_structures(SOURCE, limits))
@@ -98,6 +150,8 @@ def test_relaxed_crystals_are_pinned_and_strained_afterwards(tmp_path, monkeypat
     (_, first, _), (_, copy, _) = found
     assert first.prototype == "B2"
     assert copy.parent.startswith("221-")
+    with pytest.raises(ValueError, match=r"cscl of B2: 2 structures \(2 copies.*most 1 "):
+        list(prototypes.enumerate_structures(SOURCE | {"at_most": 1}, limits))
     fetched(tmp_path, lines)
     assert count.read_text().count(".") == 1  # the second time its record is taken over
 
@@ -108,7 +162,8 @@ def test_every_crystal_has_one_thread(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "8")
     script = f"env > {tmp_path / 'environment'}; exit 3"
     monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, script))
-    fetched(tmp_path, [])
+    with pytest.raises(pinned.RetrievalError, match="1 of 1 crystals died"):
+        fetched(tmp_path, [])
     given = (tmp_path / "environment").read_text(encoding="utf-8").splitlines()
     threads = {line for line in given if "NUM_THREADS" in line}
     assert {"OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1"} <= threads

@@ -502,13 +502,84 @@ def test_an_empty_answer_does_not_empty_a_set(project: MaterialsProject, tmp_pat
     retrieve(SOURCE, path, quiet)
     before = path.read_bytes()
     project.documents.clear()
-    with pytest.raises(RetrievalError, match=r"is empty, where the set before holds 4.*remove"):
+    with pytest.raises(RetrievalError, match=r"there is no entry; loosen the filter\. .* in use"):
         retrieve(SOURCE, path, quiet)
     assert path.read_bytes() == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mp.json"]
     path.unlink()
+    with pytest.raises(RetrievalError, match=r"loosen the filter\. Nothing was written"):
+        retrieve(SOURCE, path, quiet)
+    assert not path.exists()
+
+
+def test_a_refresh_does_not_lose_most_entries(project: MaterialsProject, tmp_path: Path) -> None:
+    path = tmp_path / "mp.json"
     retrieve(SOURCE, path, quiet)
-    assert read(path)["n_entries"] == 0
+    before = path.read_bytes()
+    kept = [made for made in project.documents if made["formula_pretty"] == "AlFe"]
+    project.documents[:] = kept
+    with pytest.raises(RetrievalError, match="3 of the 4 entries of the set before are missing"):
+        retrieve(SOURCE, path, quiet)
+    assert path.read_bytes() == before
+    # Another question may have fewer answers, and a person may say that it is right.
+    retrieve(SOURCE | {"chemical_systems": ["Fe-Al"]}, path, quiet)
+    path.write_bytes(before)
+    path.unlink()
+    retrieve(SOURCE, path, quiet)
+    assert read(path)["n_entries"] == 1
+
+
+def test_other_settings_are_not_in_use(project: MaterialsProject, tmp_path: Path) -> None:
+    path = tmp_path / "mp.json"
+    retrieve(SOURCE, path, quiet)
+    before = path.read_bytes()
+    project.documents.clear()
+    with pytest.raises(RetrievalError, match="is not used with the new settings") as caught:
+        retrieve(SOURCE | {"n_elements": [2, 2]}, path, quiet)
+    assert "(n_elements: null then, [2, 2] now)" in str(caught.value)
+    assert "or restore the settings" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+ASKED = {
+    "another system": ({"chemical_systems": ["Fe-Al", "Fe-*-*"]}, {}, "was not asked for"),
+    "also a made one": ({"theoretical": True}, {"theoretical": False}, "was not asked for"),
+    "too high": (
+        {"max_energy_above_hull_ev_per_atom": 0.05},
+        {"energy_above_hull": 0.06},
+        "was not asked for",
+    ),
+    "no distance": (
+        {"max_energy_above_hull_ev_per_atom": 0.5},
+        {"energy_above_hull": None},
+        "cannot be read .* has no energy_above_hull_ev_per_atom, which max_energy_above_hull",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_all_that_was_asked_is_compared(project: MaterialsProject, name: str) -> None:
+    """The server ignores the search terms."""
+    terms, changes, words = ASKED[name]
+
+    def ignore(_: Any, answer: dict[str, Any]) -> None:
+        made = [made | changes for made in project.documents if made["formula_pretty"] != "AlNi"]
+        answer["data"][:] = [made for made in made if made["formula_pretty"] == "FeCo"]
+        answer["meta"]["total_doc"] = 1
+
+    project.fault = on_page(0, ignore)
+    with pytest.raises(RetrievalError, match=words):
+        fetch({**SOURCE, **terms}, quiet)
+
+
+def test_one_entry_without_the_limited_property(project: MaterialsProject) -> None:
+    def one(_: Any, answer: dict[str, Any]) -> None:
+        answer["data"][0] = answer["data"][0] | {"energy_above_hull": None}
+
+    project.fault = on_page(1, one)
+    terms = {"max_energy_above_hull_ev_per_atom": 0.5}
+    entries = fetch({**SOURCE, **terms}, quiet).entries
+    assert [entry["id"] for entry in entries if "reason" in entry] == ["mp-200"]
 
 
 def test_impossible_entries_leave_all_files_alone(

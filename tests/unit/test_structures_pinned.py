@@ -119,6 +119,18 @@ def test_other_files(path: Path) -> None:
         read(path.parent / "nowhere.json")
 
 
+def test_a_place_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    below = tmp_path / "file" / "db.json"
+    with pytest.raises(ValueError, match=r"folder\.json: cannot be read \(Is a directory\); check"):
+        read(tmp_path / "folder.json")
+    with pytest.raises(ValueError, match=r"db\.json: cannot be read \(Not a directory\); check"):
+        read(below)
+    with pytest.raises(RetrievalError, match=r"cannot be written .*; check the folder"):
+        write(below, SOURCE, retrieved(IRON))
+
+
 FAULTS = {
     "no id": ({"id": ""}, "has no id"),
     "number as id": ({"id": 7}, "has no id"),

@@ -151,7 +151,8 @@ def test_decorations_are_all_crystals_that_there_are(name, by, twins):
 
 def test_too_many_are_refused_with_the_numbers_of_the_parents():
     settings = source("L2_1", "B2", elements=["Al", "Si", "Ti"], strains={"shear": [0.01]})
-    with pytest.raises(ValueError, match=r"give 48 structures \(2 copies.*at most 40 are"):
+    words = r"prototypes of L2_1, B2: 48 structures \(2 copies.*at most 40 are"
+    with pytest.raises(ValueError, match=words):
         list(prototypes.enumerate_structures(settings | {"at_most": 40}, LIMITS))
     with pytest.raises(ValueError, match=r"AB2C_cF16_225_a_c_b 42, AB_cP2_221_b_a 6; name fewer"):
         list(prototypes.enumerate_structures(settings | {"at_most": 40}, LIMITS))

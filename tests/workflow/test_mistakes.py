@@ -6,9 +6,9 @@ from campaign import Campaign
 MISTAKES = {
     "unknown key": (
         "soap: {cutof_ang: 3}",
-        ["soap.cutof_ang = 3", "unknown key", "did you mean 'cutoff_ang'?"],
+        ["soap.cutof_ang ", "unknown key", "did you mean 'cutoff_ang'?"],
     ),
-    "unknown section": ("gpw: {cutoff_ev: 400}", ["gpw = ", "did you mean 'gpaw'?"]),
+    "unknown section": ("gpw: {cutoff_ev: 400}", ["gpw ", "did you mean 'gpaw'?"]),
     "wrong type": (
         "gpaw: {cutoff_ev: high}",
         ['gpaw.cutoff_ev = "high"', "allowed: a number (eV)"],

@@ -151,16 +151,48 @@ def test_a_clone_uses_the_sets_that_came_with_it(
     assert "retrieve_structures" not in jobs
     assert jobs["compute_hyperfine"] == 6
 
-    # Other settings than those of the sets: said, since there is no record of the old ones here.
+    # Other settings than those of the sets are noticed without a record of the old ones.
     configure(cloned, palladium="Fe-Pt")
-    done = cloned.run("all_structures", "--dry-run", *OWN)
-    assert done.returncode != 0
-    assert 'chemical_systems: ["Fe-Pd"] then, ["Fe-Pt"] now' in done.stdout
-    assert "--forcerun retrieve_structures" in done.stdout
+    plan = cloned.finish("all_structures", "--dry-run", *OWN)
+    assert 'chemical_systems: ["Fe-Pd"] then, ["Fe-Pt"] now' in plan
+    assert job_counts(plan)["retrieve_structures"] == 1
     online(cloned, project)
-    cloned.finish("data/retrieved/palladium.json", *FORCED, *OWN)
+    cloned.finish("all_structures", *OWN)
     assert asked(project) == ["Fe-Pt"]
-    assert cloned.planned("all_structures", *OWN)["write_crystal"] == 6
+    assert "retrieve_structures" not in cloned.planned(*OWN)
+
+
+def test_edited_filter_and_a_database_that_is_down(
+    cloned: Campaign, project: MaterialsProject
+) -> None:
+    """Asked for again by every command that needs it, and the old filter is in use at once."""
+    before = sets(cloned)
+    online(cloned, project)
+    project.fault = lambda handler, *_: (
+        send_bytes(handler, b"<html>Down</html>", kind="text/html") or True
+    )
+    configure(cloned, palladium="Fe-Pt")
+    for target in ("all_retrieved", "all_retrieved", "all_structures"):
+        project.requests.clear()
+        failed = cloned.run(target, *OWN)
+        assert failed.returncode != 0
+        assert "is not used with the new settings" in failed.stdout
+        assert "stays as it was and in use" not in failed.stdout
+        assert len(project.requests) > 0
+        assert sets(cloned) == before
+    # What needs no set is left alone.
+    assert cloned.planned("data/retrieved/aluminium.json", *OWN) == {}
+
+    configure(cloned)
+    project.requests.clear()
+    assert "retrieve_structures" not in cloned.planned("all_retrieved", *OWN)
+    cloned.finish("all_structures", *OWN)
+    assert project.requests == []
+    configure(cloned, palladium="Fe-Pt")
+    project.fault = None
+    cloned.finish("all_structures", *OWN)
+    assert asked(project) == ["Fe-Pt"]
+    assert cloned.planned("all_retrieved", *OWN) == {}
 
 
 def test_damaged_set(cloned: Campaign, project: MaterialsProject) -> None:

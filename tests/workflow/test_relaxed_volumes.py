@@ -48,6 +48,13 @@ def test_volumes_are_relaxed_once_and_before_the_screening(fresh):
     module.write_text(text.replace('\nif __name__ == "__main__":\n', STUB), encoding="utf-8")
     configure(fresh)
     assert fresh.planned(*OWN)["relax_volumes"] == 1
+
+    assert fresh.planned("plan", *OWN) == {"plan": 1, "screen_predicted": 1}
+    shown = fresh.finish("plan", *OWN)
+    assert "Volumes of cscl are predicted: relax_volumes computes 1 first, about 0.0" in shown
+    assert "prototypes:cscl of B2: decorations × copies = 1 × 1 = 1 structures" in shown
+    assert not (fresh.folder / "data" / "retrieved" / "cscl.json").exists()
+
     fresh.finish("all_structures", *OWN)
     (relaxed,) = accepted(fresh)
     provenance = relaxed["provenance"][0]
@@ -67,7 +74,14 @@ def test_volumes_are_relaxed_once_and_before_the_screening(fresh):
     assert len({one["parent"] for one in accepted(fresh)}) == 1
     assert len({one["spacegroup"] for one in accepted(fresh)}) == 2
 
-    configure(fresh, elements=["V", "Cr"])
+    assert fresh.planned("plan", *OWN) == {"plan": 1}
+    configure(fresh, elements=["V", "Cr"], at_most=1)
+    assert fresh.run("all_retrieved", *OWN).returncode == 1
+    log = fresh.folder / "results" / "stub" / "logs" / "relax_volumes" / "cscl.log"
+    assert "at most 1 are allowed" in log.read_text("utf-8")
+    assert pinned.read_bytes() == before
+
+    configure(fresh, elements=["V", "Cr"], at_most=2)
     assert fresh.planned("all_retrieved", *OWN) == {"relax_volumes": 1}
     fresh.finish("all_structures", *OWN)
     assert {one["formula"] for one in accepted(fresh)} == {"VFe", "CrFe"}

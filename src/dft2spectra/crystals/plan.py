@@ -1,19 +1,23 @@
 """What a campaign will compute, what that costs, and what it leaves out and why."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dft2spectra.crystals.bundles import assign_bundles, read_bundles, record_is_current
-from dft2spectra.crystals.cost import ENOUGH_RECORDS, Cost, estimate, machine_factor
+from dft2spectra.crystals.cost import ENOUGH_RECORDS, STARTUP_S, Cost, estimate, machine_factor
+from dft2spectra.crystals.equation_of_state import SETTINGS as RELAXATION
 from dft2spectra.records import read_json, write_csv, write_json
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 # 90 % of the measured records of docs/cost.csv took so many times their estimate.
 RANGE = (0.45, 1.9)
+# The fewest energies from which a volume follows.
+ENERGIES_PER_VOLUME = 5
 
 Structure = dict[str, Any]
 
@@ -23,29 +27,36 @@ def make_plan(
     settings: dict[str, Any],
     jobs: dict[str, Any],
     molecules: dict[str, int],
-    with_crystals: bool = True,
+    screened: str | Path | None,
     made_at: str | None = None,
+    *,
+    sizes: Sequence[str] = (),
+    unrelaxed: Sequence[str] = (),
 ) -> str:
     """Write ``plan/plan.csv`` and ``plan/plan.json``; the plan as one screen of text.
 
     Parameters
     ----------
     results
-        Folder of the campaign, with its screened structures.
+        Folder of the campaign.
     settings
         The ``gpaw`` section of the configuration without the keys about jobs.
     jobs
         ``structures_per_job`` and ``job_minutes``.
     molecules
         Jobs of the infrared branch by rule; empty without the branch.
-    with_crystals
-        Whether the Mössbauer branch is computed.
+    screened
+        Folder with the screened structures; nothing without the Mössbauer branch.
     made_at
         Time, written down.
+    sizes
+        Lines on the enumerations, shown as they are.
+    unrelaxed
+        Names of the prototypes that were screened with predicted volumes and get relaxed ones.
     """
     plan: dict[str, Any] = {"campaign": str(results), "made_at": made_at}
-    if with_crystals:
-        folder = results / "structures"
+    if screened:
+        folder = Path(screened)
         structures = [read_json(path) for path in sorted(folder.glob("accepted/*.json"))]
         index = pd.read_csv(folder / "index.csv", keep_default_na=False)
         rejected = pd.read_csv(folder / "rejected.csv", keep_default_na=False)
@@ -56,6 +67,8 @@ def make_plan(
         write_csv(results / "plan" / "plan.csv", table)
         plan |= _screening(index, rejected)
         plan |= {"dft": _dft(table), "machine_factor": factor, "machine_records": used}
+        plan |= {"prototypes": list(sizes)}
+        plan |= {"relaxation": _relaxation(structures, unrelaxed, settings["xc"], factor)}
     plan["molecule_jobs"] = molecules
     write_json(results / "plan" / "plan.json", plan)
     return as_text(plan)
@@ -170,6 +183,26 @@ def _dft(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _relaxation(
+    structures: list[Structure], unrelaxed: Sequence[str], xc: str, factor: float
+) -> dict[str, Any]:
+    """Crystals whose volumes ``relax_volumes`` will compute, and the core hours of that."""
+    settings = {**RELAXATION, "xc": xc, "starts": ["ferromagnetic"], "semicore_efg": False}
+    crystals, seconds = 0, 0.0
+    for structure in structures:
+        made = sum(
+            entry["source"] == "prototypes"
+            and entry.get("name") in unrelaxed
+            and "strain" not in entry
+            for entry in structure["provenance"]
+        )
+        if made:
+            once = estimate(structure, settings, factor).core_seconds - STARTUP_S
+            crystals += made
+            seconds += made * (STARTUP_S + ENERGIES_PER_VOLUME * once)
+    return {"sources": list(unrelaxed), "crystals": crystals, "core_hours": seconds / 3600}
+
+
 def as_text(plan: dict[str, Any]) -> str:
     """The plan as aligned lines."""
     lines = [f"Plan of {plan['campaign']}"]
@@ -196,7 +229,18 @@ def _structure_lines(plan: dict[str, Any]) -> list[str]:
     lines += ["", f"{'Sources':24}{'accepted':>10}{'rejected':>10}"]
     for name, counts in plan["sources"].items():
         lines.append(f"  {name:22}{counts['accepted']:10,d}{counts['rejected']:10,d}")
-    return lines
+    return lines + [f"  {line}" for line in plan["prototypes"]] + _relaxation_lines(plan)
+
+
+def _relaxation_lines(plan: dict[str, Any]) -> list[str]:
+    relaxation = plan["relaxation"]
+    if not relaxation["sources"]:
+        return []
+    return [
+        f"  Volumes of {', '.join(relaxation['sources'])} are predicted: relax_volumes computes "
+        f"{relaxation['crystals']:,d} first, about {relaxation['core_hours']:.2f} core hours more.",
+        "  Ids and costs of these crystals follow the volumes and will change a little.",
+    ]
 
 
 def _dft_lines(plan: dict[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 The volume decides which crystal enters the campaign, and with it the id: so it is computed before
 the screening, once, and kept in the pinned set of the source. Every crystal is computed by a
 process of its own; its record in the scratch folder is written whole, so that a job that is killed
-loses the crystals in hand. What fails is an entry with a reason.
+loses the crystals in hand. A crystal without such a volume is an entry with a reason; a process
+that dies says nothing about its crystal and stops the retrieval when the others have finished.
 """
 
 import os
@@ -21,7 +22,8 @@ from dft2spectra.crystals.equation_of_state import METHOD_VERSION, SETTINGS
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.structures import prototypes
 from dft2spectra.structures.canonical import DEFAULT_MOMENTS_MUB, reduced_formula
-from dft2spectra.structures.pinned import Retrieved
+from dft2spectra.structures.filters import filter_elements
+from dft2spectra.structures.pinned import RetrievalError, Retrieved
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
 from dft2spectra.structures.screening import effective_limits, screen
 
@@ -40,6 +42,10 @@ METHOD = (
 )
 
 
+class ProcessDied(RuntimeError):
+    """The process of a crystal left no record; says how it ended and where its log is."""
+
+
 def fetch(
     source: dict[str, Any],
     progress: Callable[[str], None],
@@ -53,7 +59,7 @@ def fetch(
     Parameters
     ----------
     source
-        Source of kind ``prototypes``.
+        Source of kind ``prototypes``, with its own ``at_most`` and filters.
     progress
         Called with a line of text for each crystal.
     limits
@@ -63,13 +69,28 @@ def fetch(
         Folder for the records of finished crystals, which a second run takes over.
     processes
         Crystals that are computed at the same time, one core each.
+
+    Raises
+    ------
+    RetrievalError
+        Processes of crystals died, by a signal or an error of the machine; names crystals and logs.
+    ValueError
+        As :func:`dft2spectra.structures.prototypes.unstrained`.
     """
     xc = effective_limits(limits)["xc"]
+    for line in prototypes.sizes_in_words([source], limits):
+        progress(line)
     found = list(prototypes.unstrained(source, limits))
+    died: list[str] = []
 
-    def entry(number: int) -> dict[str, Any]:
+    def entry(number: int) -> dict[str, Any] | None:
         origin, result, provenance = found[number]
-        made = _entry(origin, result, provenance, limits, scratch, xc)
+        try:
+            made = _entry(origin, result, provenance, source, limits, scratch, xc)
+        except ProcessDied as how:
+            progress(f"{number + 1} of {len(found)}  {origin}  {how}")
+            died.append(f"{origin} {how}")
+            return None
         properties = made.get("properties") or {}
         said = made.get("reason") or (
             f"{properties['relaxed_volume_ang3']:.2f} Å³, predicted "
@@ -79,7 +100,14 @@ def fetch(
         return made
 
     with ThreadPoolExecutor(max_workers=processes) as pool:
-        entries = list(pool.map(entry, range(len(found))))
+        entries = [made for made in pool.map(entry, range(len(found))) if made is not None]
+    if died:
+        more = f"; and {len(died) - 5} more" if len(died) > 5 else ""
+        raise RetrievalError(
+            f"the processes of {len(died)} of {len(found)} crystals died: "
+            f"{'; '.join(sorted(died)[:5])}{more}. The others are kept in {scratch}; a crystal "
+            "that dies every time is left out by parents, elements or exclude_elements"
+        )
     import gpaw
 
     provider = {
@@ -97,6 +125,7 @@ def _entry(
     origin: str,
     result: RawStructure | Rejected,
     provenance: dict[str, Any],
+    source: dict[str, Any],
     limits: dict[str, Any],
     scratch: Path,
     xc: str,
@@ -106,6 +135,7 @@ def _entry(
     if isinstance(result, Rejected):
         return entry | {"reason": str(result)}
     try:
+        filter_elements(result.symbols, source)
         screen(result, effective_limits(limits))
     except Rejected as rejection:
         return entry | {"reason": str(rejection)}
@@ -142,7 +172,13 @@ def _entry(
 
 
 def _record(crystal: dict[str, Any], scratch: Path, xc: str) -> dict[str, Any]:
-    """Equation of state of one crystal, taken over from the scratch folder or computed there."""
+    """Equation of state of one crystal, taken over from the scratch folder or computed there.
+
+    Raises
+    ------
+    ProcessDied
+        The process that should compute it ended without a record.
+    """
     name = content_hash([crystal, xc, SETTINGS, METHOD_VERSION])
     path = scratch / f"{name}.record.json"
     try:
@@ -161,7 +197,7 @@ def _record(crystal: dict[str, Any], scratch: Path, xc: str) -> dict[str, Any]:
             env={**os.environ, **ONE_THREAD},
             check=False,
         ).returncode
-    if code == 0:
+    if code == 0 and path.exists():
         return dict(read_json(path))
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    return {"reason": f"its process {how}; see {scratch / name}.log"}
+    raise ProcessDied(f"{how}, see {scratch / name}.log")

@@ -82,7 +82,7 @@ def read_inputs(sources: Iterable[Source], limits: dict[str, Any]) -> Iterator[I
     for source in each:
         input_files(source, limits)  # before any work, whether all are there
         if is_remote(source):
-            check_current(source, limits.get("pinned"))
+            check_current(source, limits.get("pinned"), limits.get("xc"))
     yield from _files([source for source in each if source["kind"] == "files"])
     for source in each:
         if source["kind"] == "prototypes":
@@ -190,4 +190,5 @@ def _prototypes(source: Source, limits: dict[str, Any]) -> Iterator[Input]:
     from dft2spectra.structures import prototypes
 
     for origin, result, provenance in prototypes.enumerate_structures(source, limits):
-        yield Input(origin, result, {"source": "prototypes", **provenance}, [source])
+        named = {key: source[key] for key in ("name",) if key in source}
+        yield Input(origin, result, {"source": "prototypes", **named, **provenance}, [source])

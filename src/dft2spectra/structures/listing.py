@@ -39,7 +39,8 @@ def list_files(source: dict[str, Any]) -> list[str]:
     Raises
     ------
     ValueError
-        The path does not exist, the pattern matches nothing, or a name belongs to no file.
+        The path does not exist, the folder is empty, the pattern matches nothing, or a name
+        belongs to no file.
     """
     path = str(source["path"])
     if os.path.isdir(path):
@@ -50,6 +51,12 @@ def list_files(source: dict[str, Any]) -> list[str]:
             and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
             and (file_format(entry.path) or os.path.splitext(entry.name)[1] not in DOCUMENTATION)
         ]
+        if not found:
+            raise ValueError(
+                f"structures.sources: the folder '{path}' holds no file that could be a structure "
+                f"(seen from {os.getcwd()}; folders in it are not searched, '{path}/**/*' does "
+                "that); add files or remove the source"
+            )
     elif os.path.lexists(path):
         found = [path]
     elif glob.has_magic(path):

@@ -40,6 +40,11 @@ BACK_OFF_S = 1.0
 UNREADABLE_SHARE = 0.5
 # That of this module and those of the client, per retrieval.
 HEARTBEATS = 3
+# Settings that limit a property, by the name that it has in an entry.
+LIMITED = {
+    "max_energy_above_hull_ev_per_atom": "energy_above_hull_ev_per_atom",
+    "theoretical": "theoretical",
+}
 
 Source = dict[str, Any]
 Document = dict[str, Any]
@@ -121,7 +126,7 @@ def _fetch(source: Source, key: str, progress: Progress) -> Retrieved:
     for note in notes:
         progress(f"mp-api says: {note}")
     watch.check_whole(documents)
-    entries = [entry_of(document) for document in _each_once(documents)]
+    entries = [_judged(entry_of(document), source) for document in _each_once(documents)]
     _check_readable(entries)
     _check_asked(entries, source)
     provider = {
@@ -335,19 +340,37 @@ def _check_readable(entries: list[dict[str, Any]]) -> None:
         )
 
 
+def _judged(entry: dict[str, Any], source: Source) -> dict[str, Any]:
+    """The entry, or the reason against it: it lacks a property that the settings limit."""
+    for setting, name in LIMITED.items():
+        if setting in source and "reason" not in entry and name not in entry["properties"]:
+            reason = f"unreadable: the entry has no {name}, which {setting} limits"
+            return {"id": entry["id"], "formula": entry["formula"], "reason": reason}
+    return entry
+
+
 def _check_asked(entries: list[dict[str, Any]], source: Source) -> None:
     """Refuse an answer to another question: then the search terms were not understood."""
-    highest = source.get("max_energy_above_hull_ev_per_atom")
+    least, most = source.get("n_elements", (1, 200))
+    highest = source.get("max_energy_above_hull_ev_per_atom", float("inf"))
     for entry in entries:
         if "reason" in entry:
             continue
-        wrong = "Fe" not in entry["symbols"]
-        least, most = source.get("n_elements", (1, 200))
-        wrong |= not least <= len(set(entry["symbols"])) <= most
-        hull = entry["properties"].get("energy_above_hull_ev_per_atom")
-        wrong |= highest is not None and hull is not None and hull > highest
-        if wrong:
+        elements, properties = set(entry["symbols"]), entry["properties"]
+        asked = "Fe" in elements and least <= len(elements) <= most
+        if "chemical_systems" in source:
+            asked &= any(_is_of(elements, system) for system in source["chemical_systems"])
+        asked &= properties.get("energy_above_hull_ev_per_atom", 0.0) <= highest
+        if "theoretical" in source:
+            asked &= properties["theoretical"] is source["theoretical"]
+        if not asked:
             raise RetrievalError(
                 f"{entry['id']} ({entry['formula']}) was not asked for: the database does not "
                 "understand the search as before; look for a newer mp-api"
             )
+
+
+def _is_of(elements: set[str], system: str) -> bool:
+    """Whether a crystal of these elements belongs to a system such as Fe-Al or Fe-*-*."""
+    parts = system.split("-")
+    return len(parts) == len(elements) and set(parts) - {"*"} <= elements

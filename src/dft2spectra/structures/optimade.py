@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PAGE_LIMIT = 100  # the most that COD allows
 MAX_ENTRIES = 10_000
 TIMEOUT_S = 60.0
+NOT_CONFIRMED = "not confirmed by the provider"
 
 Source = dict[str, Any]
 Progress = Callable[[str], None]
@@ -93,7 +94,13 @@ def fetch(source: Source, progress: Progress) -> Retrieved:
         "page_limit": source.get("page_limit", PAGE_LIMIT),
     }
     url = f"{base}/structures?{urlencode(query, quote_via=quote, safe=',')}"
-    entries = all_entries(service, url, source.get("max_entries", MAX_ENTRIES))
+    entries, confirmed = all_entries(service, url, source.get("max_entries", MAX_ENTRIES))
+    if not confirmed:
+        provider["complete"] = NOT_CONFIRMED
+        progress(
+            f"warning: that these {len(entries)} entries are all is {NOT_CONFIRMED}, which gives "
+            "no count to compare with"
+        )
     dates = [entry["last_modified"] for entry in entries if entry["last_modified"]]
     provider["last_modified"] = max(dates, default=None)
     return Retrieved(entries=entries, provider=plain(provider), requests=service.n_requests)

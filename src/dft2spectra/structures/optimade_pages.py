@@ -3,7 +3,7 @@
 Pages are followed by ``links.next``. What comes is counted against what the provider says it has;
 entries that come twice, counts that do not agree, links in circles, empty pages that go on and
 attributes that vanish stop the retrieval. A page that is lost between others where the provider
-gives no count at all cannot be noticed by anybody.
+gives no count at all cannot be noticed by anybody; such a set is told apart.
 
 Specification: OPTIMADE API 1.2, section "JSON Response Schema: Common Fields" (``meta`` and
 ``links``).
@@ -36,8 +36,10 @@ class _Page:
     more: bool | None
 
 
-def all_entries(service: "Service", url: str, max_entries: int) -> list[dict[str, Any]]:
-    """Entries of all pages, sorted by id; their number is what the provider says it is.
+def all_entries(
+    service: "Service", url: str, max_entries: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Entries of all pages, sorted by id, and whether a count of the provider confirms them.
 
     Parameters
     ----------
@@ -81,9 +83,9 @@ def all_entries(service: "Service", url: str, max_entries: int) -> list[dict[str
                 f"the filter matches {most} entries or more of {structures_url}, max_entries is "
                 f"{max_entries}; narrow the filter or raise max_entries"
             )
-    _check_whole(pages, len(found), structures_url)
+    confirmed = _check_whole(pages, len(found), structures_url)
     _check_schema(malformed, len(found), structures_url)
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found)], confirmed
 
 
 def _pages(service: "Service", url: str) -> Iterator[_Page]:
@@ -185,24 +187,27 @@ def _next_link(content: dict[str, Any], url: str, base: str, fields: str) -> str
     return urlunsplit(following)
 
 
-def _check_whole(pages: list[_Page], n_entries: int, where: str) -> None:
-    """Refuse a set that is not all of what the provider says it has.
+def _check_whole(pages: list[_Page], n_entries: int, where: str) -> bool:
+    """Whether a count of the provider confirms the set; refuses one that a count contradicts.
 
-    ``data_returned`` is the number of all entries that match. OQMD's server counts the page there,
-    the whole in ``data_available``, and says ``more_data_available`` also for pages before this
-    one (qmpy, ``qmpy/web/views/api/optimade_api.py``).
+    ``data_returned`` is the number of all entries that match, ``data_available`` that of all
+    entries whatever the filter. OQMD's server counts the page in the former and all that match in
+    the latter, and says ``more_data_available`` also for pages before this one (qmpy,
+    ``qmpy/web/views/api/optimade_api.py``).
     """
     counts = {page.returned for page in pages if page.returned is not None}
-    totals = {page.available for page in pages}
+    totals = {page.available for page in pages if page.available is not None}
     last = pages[-1]
     per_page = len(pages) > 1 and all(page.returned == len(page.resources) for page in pages)
-    if per_page and (totals == {n_entries} or last.more is False):
-        return
+    if per_page and totals == {n_entries}:
+        return True
     if last.more:
         raise RetrievalError(
             f"{where} says that there is more after its last page, of {n_entries} entries so far, "
             "but gives no link to it; run again, and tell the provider if it stays so"
         )
+    if per_page:  # what it returned of the whole is not known
+        counts = totals
     if len(counts) > 1:
         raise RetrievalError(
             f"{where} counts {' and '.join(map(str, sorted(counts)))} matching entries on "
@@ -213,6 +218,11 @@ def _check_whole(pages: list[_Page], n_entries: int, where: str) -> None:
             f"{where} counts {counts.pop()} matching entries but sent {n_entries}; run again, and "
             "tell the provider if it stays so"
         )
+    if not counts and totals and min(totals) < n_entries:
+        raise RetrievalError(
+            f"{where} says that it holds {min(totals)} entries but sent {n_entries}; run again, "
+            "and tell the provider if it stays so"
+        )
     if not counts and last.more is None:
         raise RetrievalError(
             f"{where} says neither how many entries match nor whether there are more, so that a "
@@ -221,6 +231,7 @@ def _check_whole(pages: list[_Page], n_entries: int, where: str) -> None:
         )
     if n_entries == 0:
         raise RetrievalError(f"no entry of {where} matches the filter; loosen it")
+    return bool(counts)
 
 
 def _check_schema(malformed: list[str], n_entries: int, where: str) -> None:

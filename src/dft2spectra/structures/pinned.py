@@ -92,8 +92,13 @@ def write(path: str | Path, source: dict[str, Any], retrieved: Retrieved) -> dic
     lines = [json.dumps(entry, allow_nan=False, ensure_ascii=False) for entry in entries]
     body = ",\n  ".join(lines)
     text = head.removesuffix("\n}") + ',\n "entries": [\n  ' + body + "\n ]\n}\n"
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RetrievalError(
+            f"{path} cannot be written ({error.strerror}); check the folder `structures.pinned`"
+        ) from None
     return {**pinned, "entries": entries}
 
 
@@ -111,6 +116,12 @@ def read(path: str | Path) -> dict[str, Any]:
         pinned = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: damaged, not valid JSON ({error}); {remedy}") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror}); check the file and `structures.pinned`"
+        ) from None
     if not isinstance(pinned, dict) or pinned.get("format") != FORMAT:
         raise ValueError(f"{path}: not a pinned set of structures; {remedy}")
     if pinned.get("format_version") != FORMAT_VERSION:

@@ -8,11 +8,12 @@ of both. The size is known before anything is enumerated.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from dft2spectra.structures import inputs
 from dft2spectra.structures.decorations import Sublattices, sublattices
 from dft2spectra.structures.parents import Parent, named_parents, parent_files
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
@@ -97,6 +98,28 @@ def count(source: Source, limits: dict[str, Any] | None = None) -> dict[str, Any
     return _sizes(_planned(source, limits or {}), DEFAULTS | source)
 
 
+def sizes_in_words(sources: Iterable[Source], limits: dict[str, Any]) -> list[str]:
+    """One line on the size of the enumeration for every source of this kind.
+
+    Raises
+    ------
+    ValueError
+        As :func:`count`.
+    """
+    lines = []
+    for source in inputs.distinct(sources):
+        if source["kind"] != "prototypes":
+            continue
+        sizes = count(source, limits)
+        total, copies = sizes["structures"], sizes["copies"]
+        most = (DEFAULTS | source)["at_most"]
+        lines.append(
+            f"{_described(source)}: decorations × copies = {total // copies:,} × {copies:,} = "
+            f"{total:,} structures, at most {most:,} are allowed"
+        )
+    return lines
+
+
 def enumerate_structures(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
     """Origin, crystal or the reason against it, and provenance of every decoration and copy.
 
@@ -126,7 +149,7 @@ def unstrained(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
     planned = _planned(source, limits)
     sizes = _sizes(planned, settings)
     if sizes["structures"] > settings["at_most"]:
-        raise ValueError(_too_many(sizes, settings["at_most"]))
+        raise ValueError(_too_many(sizes, source))
     for label, parent, places in planned:
         origin = f"prototypes:{label}"
         if isinstance(parent, Rejected):
@@ -142,7 +165,13 @@ def _relaxed(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
     """Crystals of the pinned set with relaxed volumes, or the reasons against them."""
     from dft2spectra.structures import pinned
 
+    settings = DEFAULTS | source
     content = pinned.read(pinned_path(source, _pinned_folder(limits)))
+    copies = _copies(settings)
+    total = copies * sum("reason" not in entry for entry in content["entries"])
+    if total > settings["at_most"]:
+        sizes = {"structures": total, "copies": copies, "parents": []}
+        raise ValueError(_too_many(sizes, source))
     for entry in content["entries"]:
         origin = f"prototypes:{entry['id']}"
         if "reason" in entry:
@@ -197,8 +226,13 @@ def _planned(source: Source, limits: dict[str, Any]) -> Planned:
     return planned
 
 
+def _copies(settings: dict[str, Any]) -> int:
+    """Crystals made of each decoration: itself and its strained copies."""
+    return 1 + sum(len(set(strains)) for strains in settings["strains"].values())
+
+
 def _sizes(planned: Planned, settings: dict[str, Any]) -> dict[str, Any]:
-    copies = 1 + sum(len(set(strains)) for strains in settings["strains"].values())
+    copies = _copies(settings)
     rows: list[dict[str, Any]] = []
     for label, parent, places in planned:
         if isinstance(parent, Rejected):
@@ -214,15 +248,24 @@ def _sizes(planned: Planned, settings: dict[str, Any]) -> dict[str, Any]:
     return {"structures": total, "copies": copies, "parents": rows}
 
 
-def _too_many(sizes: dict[str, Any], at_most: int) -> str:
+def _described(source: Source) -> str:
+    """Label of a source and its parents, by which a person finds it in the configuration."""
+    parents = source["parents"]
+    more = f" and {len(parents) - 3} more" if len(parents) > 3 else ""
+    return f"{inputs.label(source)} of {', '.join(parents[:3])}{more}"
+
+
+def _too_many(sizes: dict[str, Any], source: Source) -> str:
+    at_most = (DEFAULTS | source)["at_most"]
     parents = [row for row in sizes["parents"] if row["structures"]]
     parents.sort(key=lambda row: (-row["structures"], row["parent"]))
     shown = ", ".join(f"{row['parent']} {row['structures']:,}" for row in parents[:8])
     more = f" and {len(parents) - 8} more parents" if len(parents) > 8 else ""
+    numbers = f": {shown}{more}" if parents else ""
     copies = f" ({sizes['copies']} copies of each decoration)" if sizes["copies"] > 1 else ""
     return (
-        f"structures.sources: the prototypes give {sizes['structures']:,} structures{copies}, "
-        f"at most {at_most:,} are allowed: {shown}{more}; name fewer parents, elements or strains, "
+        f"structures.sources: {_described(source)}: {sizes['structures']:,} structures{copies}, "
+        f"at most {at_most:,} are allowed{numbers}; name fewer parents, elements or strains, "
         "lower n_elements or max_atoms, or raise at_most"
     )
 

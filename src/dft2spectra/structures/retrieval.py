@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
+from dft2spectra.versions import method_versions
+
 # A module with `fetch(source, progress) -> Retrieved` and `check(source)` for every kind.
 PROVIDERS = {
     "materials_project": "dft2spectra.structures.materials_project",
@@ -25,7 +27,11 @@ LOCAL_KEYS = frozenset(
     | {"page_limit", "max_entries", "timeout_s"}
 )
 # Of prototypes whose volumes are computed and pinned.
-LOCAL_KEYS_OF_PROTOTYPES = frozenset({"strains", "exclude_elements", "at_most"})
+LOCAL_KEYS_OF_PROTOTYPES = frozenset({"strains", "at_most"})
+# As in screening.DEFAULT_LIMITS.
+DEFAULT_XC = "PBE"
+# Share of the entries that a refresh may lose.
+LARGEST_LOSS = 0.5
 
 # Raised when a retrieval with the same settings would pin something else.
 METHOD_VERSION = 1
@@ -60,10 +66,16 @@ def pinned_path(source: Source, folder: str | Path | None = None) -> str:
     return str(Path(folder or DEFAULT_FOLDER, f"{source['name']}.json"))
 
 
-def query(source: Source) -> Source:
-    """The settings that decide what is asked for, so that a change of them retrieves anew."""
-    local = LOCAL_KEYS_OF_PROTOTYPES if is_relaxed(source) else LOCAL_KEYS
-    return {key: value for key, value in source.items() if key not in local}
+def query(source: Source, xc: str | None = None) -> Source:
+    """The settings that decide what is asked for, so that a change of them retrieves anew.
+
+    Volumes of prototypes also depend on the functional ``xc`` and on the version of their method.
+    """
+    if not is_relaxed(source):
+        return {key: value for key, value in source.items() if key not in LOCAL_KEYS}
+    asked = {key: value for key, value in source.items() if key not in LOCAL_KEYS_OF_PROTOTYPES}
+    (version,) = method_versions("crystals.equation_of_state").values()
+    return asked | {"xc": xc or DEFAULT_XC, "method_version": version}
 
 
 def check(source: Source) -> None:
@@ -77,35 +89,61 @@ def check(source: Source) -> None:
     importlib.import_module(PROVIDERS[source["kind"]]).check(source)
 
 
-def check_current(source: Source, folder: str | Path | None = None) -> None:
+def check_current(source: Source, folder: str | Path | None = None, xc: str | None = None) -> None:
     """Return if there is a pinned set that is whole and answers the settings of the source.
+
+    Parameters
+    ----------
+    source
+        Database, or prototypes to be relaxed.
+    folder
+        Folder of the pinned sets, :data:`DEFAULT_FOLDER` if not given.
+    xc
+        Functional of the campaign, :data:`DEFAULT_XC` if not given.
 
     Raises
     ------
     ValueError
         It is missing, damaged, or was retrieved with other settings; says which.
     """
-    from dft2spectra.structures.pinned import REFRESH, read
+    from dft2spectra.structures.pinned import read
 
-    path, asked = pinned_path(source, folder), query(source)
+    path, asked = pinned_path(source, folder), query(source, xc)
     try:
         pinned = read(path)
     except FileNotFoundError:
         raise ValueError(
             f"{path}: {_name(source)} is not retrieved yet; `snakemake all_retrieved` does that"
         ) from None
-    different = [
-        f"{key}: {json.dumps(pinned['source'].get(key))} then, {json.dumps(asked.get(key))} now"
-        for key in sorted(asked.keys() | pinned["source"].keys())
-        if asked.get(key) != pinned["source"].get(key)
-    ]
-    if different:
-        computed = ("retrieve_structures", "relax_volumes")
-        refresh = REFRESH.replace(*computed) if is_relaxed(source) else REFRESH
+    if different := _different(pinned["source"], asked):
         raise ValueError(
-            f"{path}: retrieved with other settings ({'; '.join(different)}); retrieve it again "
-            f"with {refresh}, or restore the settings"
+            f"{path}: retrieved with other settings ({different}); `snakemake all_retrieved` "
+            "retrieves it again, or restore the settings"
         )
+
+
+def answers_other_settings(
+    source: Source, folder: str | Path | None = None, xc: str | None = None
+) -> bool:
+    """Whether the pinned set is whole, but of other settings than those of the source now.
+
+    Parameters as for :func:`check_current`.
+    """
+    from dft2spectra.structures.pinned import read
+
+    try:
+        return bool(_different(read(pinned_path(source, folder))["source"], query(source, xc)))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _different(then: Source, now: Source) -> str:
+    """What differs between the settings of a set and those asked for, empty if nothing does."""
+    return "; ".join(
+        f"{key}: {json.dumps(then.get(key))} then, {json.dumps(now.get(key))} now"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    )
 
 
 def retrieve(
@@ -113,6 +151,7 @@ def retrieve(
     path: str | Path,
     progress: Progress,
     fetch: Callable[[Source, Progress], Any] | None = None,
+    xc: str | None = None,
 ) -> None:
     """Ask a database and pin what it gives; ``<name>.changes.csv`` beside it lists what changed.
 
@@ -126,6 +165,8 @@ def retrieve(
         Called with a line of text now and then.
     fetch
         What gives the entries; without it the module of the kind.
+    xc
+        As for :func:`check_current`.
 
     Raises
     ------
@@ -135,7 +176,7 @@ def retrieve(
     from dft2spectra.structures.pinned import RetrievalError, check_entries, write
 
     started = time.monotonic()
-    before = _set_before(path, progress)
+    asked, before = query(source, xc), _set_before(path, progress)
     progress(f"asking {_where(source)}")
     try:
         if fetch is None:
@@ -143,19 +184,26 @@ def retrieve(
         retrieved = fetch(source, progress)
         check_entries(retrieved.entries)
         unusable = sum("reason" in entry for entry in retrieved.entries)
+        if not retrieved.entries:
+            loosen = "name other parents or elements" if is_relaxed(source) else "loosen the filter"
+            raise RetrievalError(f"there is no entry; {loosen}")
         if before is not None:
-            if before["source"] == query(source) and before["entries"] and not retrieved.entries:
-                raise RetrievalError(  # more likely a fault than a fact
-                    f"the answer is empty, where the set before holds {before['n_entries']} "
-                    f"entries; if that is right, remove {path} first"
-                )
+            # Of prototypes, limits that are no part of the question leave crystals out as well.
+            if before["source"] == asked and not is_relaxed(source):
+                _check_loss(before["entries"], retrieved.entries, path)
             _write_changes(path, before["entries"], retrieved.entries, progress)
-        pinned = write(path, query(source), retrieved)
+        pinned = write(path, asked, retrieved)
     except RetrievalError as error:
         sentence = f"{_name(source)} was not retrieved: {str(error).rstrip('.')}. "
         if before is None:
             sentence += (
                 f"Nothing was written to {path}; run the same command again when it is mended."
+            )
+        elif different := _different(before["source"], asked):
+            sentence += (
+                f"{path} of {before['retrieved_at']} stays as it was, but is not used with the new "
+                f"settings ({different}); to try again, run the same command, or restore the "
+                "settings to go on with it."
             )
         else:
             sentence += (
@@ -169,6 +217,18 @@ def retrieve(
         f"requests and {time.monotonic() - started:.0f} s; database version "
         f"{retrieved.provider.get('database_version') or 'not told'}; written to {path}"
     )
+
+
+def _check_loss(before: list[dict[str, Any]], now: list[dict[str, Any]], path: str | Path) -> None:
+    """Refuse an answer that lost most of the entries: more likely a fault than a fact."""
+    lost = len({entry["id"] for entry in before} - {entry["id"] for entry in now})
+    if lost > LARGEST_LOSS * len(before):
+        from dft2spectra.structures.pinned import RetrievalError
+
+        raise RetrievalError(
+            f"{lost} of the {len(before)} entries of the set before are missing in an answer of "
+            f"{len(now)} to the same question; if that is right, remove {path} first"
+        )
 
 
 def say_on(terminal: TextIO, name: str) -> Progress:

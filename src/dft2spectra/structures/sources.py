@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ __all__ = [
 
 # For the whole package: raised when the same files would give other structures. Part of the
 # fingerprint, so that a raised number reaches the structures before any job is planned.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 Structure = dict[str, Any]
 Rejection = dict[str, Any]
@@ -224,12 +225,16 @@ def fingerprint(sources: list[dict[str, Any]], limits: dict[str, Any]) -> str:
 
 
 def planned(
-    sources: list[dict[str, Any]], limits: dict[str, Any], folder: str | Path
+    sources: list[dict[str, Any]],
+    limits: dict[str, Any],
+    folder: str | Path,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Structure], list[dict[str, Any]]]:
     """What ``collect`` gives, without its work while nothing has changed; nothing is written.
 
     The accepted structures are read back from ``folder`` if its ``fingerprint.json`` still holds
-    (a fraction of a second; the rejected ones are then left out), else collected in memory.
+    (a fraction of a second; the rejected ones are then left out), else collected in memory, after
+    ``progress`` was called with the size of the enumeration of each source of prototypes.
 
     Raises
     ------
@@ -244,4 +249,9 @@ def planned(
             return [json.loads(path.read_text(encoding="utf-8")) for path in paths], []
     except (OSError, ValueError, KeyError):  # never written, or damaged
         pass
+    if any(source["kind"] == "prototypes" for source in sources):
+        from dft2spectra.structures.prototypes import sizes_in_words
+
+        for line in sizes_in_words(sources, limits):
+            progress(line)
     return collect(sources, limits)

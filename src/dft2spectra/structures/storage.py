@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dft2spectra.structures.retrieval import PROVIDERS
+from dft2spectra.structures.inputs import label
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -69,11 +69,9 @@ def write_structures(
 
 def _source_names(structure: Structure) -> str:
     """Where the crystal was found, such as ``files;optimade:oqmd``."""
-    names = {
-        f"{entry['source']}:{entry['name']}" if entry["source"] in PROVIDERS else entry["source"]
-        for entry in structure["provenance"]
-    }
-    return ";".join(sorted(names))
+    return ";".join(
+        sorted({label({**entry, "kind": entry["source"]}) for entry in structure["provenance"]})
+    )
 
 
 def _quietly(read: Any, path: Path) -> Any:
