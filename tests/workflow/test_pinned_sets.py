@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from campaign import CONFIGS, ROOT, Campaign, job_counts
-from materials_project_server import KEY, MaterialsProject, bundled, send_bytes
+from materials_project_server import KEY, MaterialsProject, bundled, document, send_bytes
+from pymatgen.core import Structure
 
 from dft2spectra.structures.retrieval import remote_sources, retrieve
 
@@ -255,9 +257,10 @@ def test_whole_campaign_in_one_call(fresh: Campaign, project: MaterialsProject) 
     assert len(list((results / "mossbauer" / "structures").glob("*.png"))) >= 1
     asked(project)
 
-    (crystal,) = bundled(ROOT / "data" / "structures", ["Fe3Ge-L12"])
-    crystal |= {"material_id": "mp-999", "elements": ["Al", "Fe"], "chemsys": "Al-Fe"}
-    project.documents.append(crystal)
+    faces = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+    crystal = Structure(3.65 * np.eye(3), ["Al", "Fe", "Fe", "Fe"], faces)
+    crystal.add_site_property("magmom", [0.0, 2.2, 2.2, 2.2])
+    project.documents.append(document("mp-999", crystal))
     campaign.finish("all_hyperfine", *FORCED, *OWN)
     assert sorted(asked(project)) == ["Al-Fe", "Fe-Pd"]
     table = pd.read_csv(results / "hyperfine" / "summary.csv")
