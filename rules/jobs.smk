@@ -7,6 +7,10 @@ JOBS = only(["structures_per_job", "job_minutes"], "gpaw")
 GPAW = {key: value for key, value in config["gpaw"].items() if key not in JOBS}
 GPAW_METHOD = method_versions(*METHOD)
 
+# The least that a DFT job asks for, and the room for an estimate that is too low.
+LEAST_MINUTES, LEAST_MB = 120, 3000
+MORE_TIME, MORE_MEMORY = 4, 2
+
 # A campaign that began with bundles keeps them.
 BUNDLED = JOBS["structures_per_job"] > 1 or any(HYPERFINE.glob("bundles/*.members"))
 
@@ -26,6 +30,21 @@ def cost(structure, times):
     from dft2spectra.crystals.cost import estimate
 
     return estimate(screened(times)[structure], GPAW, machine_factor())
+
+
+@cache
+def largest_cost(structure, times):
+    """Upper limit of the cost of a structure, and the predicted one where the limit matters.
+
+    Finding the symmetry of thousands of small crystals takes time.
+    """
+    from dft2spectra.crystals.cost import estimate
+
+    limit = estimate(screened(times)[structure], GPAW, machine_factor(), symmetry=False)
+    small = MORE_TIME * limit.core_seconds / 60 <= LEAST_MINUTES
+    if small and MORE_MEMORY * limit.memory_mb <= LEAST_MB:
+        return limit
+    return cost(structure, times)
 
 
 @cache
@@ -60,19 +79,19 @@ def costs(wildcards):
     times = set_times()
     if BUNDLED:
         return [cost(name, times) for name in bundles_of(times)[wildcards.bundle]]
-    return [cost(wildcards.structure, times)]
+    return [largest_cost(wildcards.structure, times)]
 
 
 def dft_minutes(wildcards, attempt):
     """Resource function: time for a DFT job, with room for an estimate that is far too low."""
     predicted = sum(cost.core_seconds for cost in costs(wildcards)) / 60
-    return attempt * max(120, math.ceil(4 * predicted))
+    return attempt * max(LEAST_MINUTES, math.ceil(MORE_TIME * predicted))
 
 
 def dft_memory(wildcards, attempt):
     """Resource function: memory for a DFT job, whose structures are computed one by one."""
     predicted = max(cost.memory_mb for cost in costs(wildcards))
-    return attempt * max(3000, math.ceil(2 * predicted))
+    return attempt * max(LEAST_MB, math.ceil(MORE_MEMORY * predicted))
 
 
 def molecule_jobs():

@@ -134,3 +134,12 @@ def test_constants_and_error_are_those_of_the_table(monkeypatch: pytest.MonkeyPa
     ratio = records.wall_time_s / records.predicted_s
     np.testing.assert_allclose(ratio.quantile([0.05, 0.95]), RANGE, rtol=0.03)
     assert 0.8 < ratio.median() < 1.25
+
+
+def test_cost_without_symmetry_is_an_upper_limit(crystals: dict[str, dict]) -> None:
+    """What is known without a search for symmetry is never below the estimate."""
+    for structure in crystals.values():
+        exact, limit = estimate(structure, SETTINGS), estimate(structure, SETTINGS, symmetry=False)
+        assert limit.kpoints >= exact.kpoints
+        assert limit.core_seconds >= exact.core_seconds
+        assert limit.memory_mb >= exact.memory_mb

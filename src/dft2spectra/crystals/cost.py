@@ -171,6 +171,21 @@ def point_operations(cell: np.ndarray, scaled: np.ndarray, kinds: np.ndarray) ->
     return rotations[same.any(axis=2).all(axis=1)]
 
 
+def mesh_size(cell: np.ndarray, density_ang: float) -> np.ndarray:
+    """Points of GPAW's mesh along the three reciprocal vectors.
+
+    Parameters
+    ----------
+    cell
+        (3, 3) lattice vectors as rows, Å.
+    density_ang
+        Points of the mesh per reciprocal length, Å.
+    """
+    # As ase.calculators.calculator.kpts2sizeandoffsets, which GPAW asks.
+    lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return np.maximum(1, np.ceil(lengths * density_ang).astype(int))
+
+
 def irreducible_kpoints(
     cell: np.ndarray, scaled: np.ndarray, kinds: np.ndarray, density_ang: float
 ) -> int:
@@ -186,9 +201,7 @@ def irreducible_kpoints(
     """
     import spglib
 
-    # As ase.calculators.calculator.kpts2sizeandoffsets, which GPAW asks.
-    lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    size = np.maximum(1, np.ceil(lengths * density_ang).astype(int))
+    size = mesh_size(cell, density_ang)
     rotations = point_operations(cell, scaled, kinds)
     # Acting on rows here, on columns there.
     reduced = spglib.get_stabilized_reciprocal_mesh(
@@ -199,7 +212,9 @@ def irreducible_kpoints(
     return len(np.unique(reduced[0]))
 
 
-def scf_runs(structure: dict[str, Any], settings: dict[str, Any]) -> list[Scf]:
+def scf_runs(
+    structure: dict[str, Any], settings: dict[str, Any], symmetry: bool = True
+) -> list[Scf]:
     """Every self-consistent calculation behind a record: the starts, then the semicore run.
 
     Parameters
@@ -208,6 +223,9 @@ def scf_runs(structure: dict[str, Any], settings: dict[str, Any]) -> list[Scf]:
         Structure record.
     settings
         The ``gpaw`` section of the configuration.
+    symmetry
+        Whether to find the irreducible k-points; the whole mesh but for time reversal is known
+        sooner, and an upper limit.
 
     Raises
     ------
@@ -233,7 +251,11 @@ def scf_runs(structure: dict[str, Any], settings: dict[str, Any]) -> list[Scf]:
             numbers.setdefault(kind, len(numbers) + 1)
             for kind in zip(symbols, np.round(moments, 6).tolist(), strict=True)
         )
-        if kinds not in kpoints:
+        if not symmetry:
+            # up to eight points are their own partners
+            size = mesh_size(cell, settings["kpoint_density_ang"])
+            kpoints[kinds] = (int(size.prod()) + 8) // 2
+        elif kinds not in kpoints:
             kpoints[kinds] = irreducible_kpoints(
                 cell, scaled, np.array(kinds), settings["kpoint_density_ang"]
             )
@@ -255,18 +277,21 @@ def scf_runs(structure: dict[str, Any], settings: dict[str, Any]) -> list[Scf]:
 
 
 def estimate(
-    structure: dict[str, Any], settings: dict[str, Any], machine_factor: float = 1.0
+    structure: dict[str, Any],
+    settings: dict[str, Any],
+    machine_factor: float = 1.0,
+    symmetry: bool = True,
 ) -> Cost:
     """Predicted cost of the record of one crystal.
 
     Parameters
     ----------
-    structure, settings
+    structure, settings, symmetry
         As for :func:`scf_runs`.
     machine_factor
         Time on this machine over that on the reference machine; see :func:`machine_factor`.
     """
-    runs = scf_runs(structure, settings)
+    runs = scf_runs(structure, settings, symmetry)
     coefficients = [run.coefficients for run in runs]
     # The chosen start is kept during the semicore run.
     held = sum(sorted(coefficients)[-2:])
