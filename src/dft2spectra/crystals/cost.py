@@ -224,8 +224,8 @@ def scf_runs(
     settings
         The ``gpaw`` section of the configuration.
     symmetry
-        Whether to find the irreducible k-points; the whole mesh but for time reversal is known
-        sooner, and an upper limit.
+        Whether to find the irreducible k-points; the whole mesh of the cell as it is given, but
+        for time reversal, is known sooner, and more.
 
     Raises
     ------
@@ -233,9 +233,11 @@ def scf_runs(
         An element has no PAW dataset.
     """
     given = np.array(structure["cell_ang"])
-    cell, _ = minkowski_reduce(given)  # as GPAW is given it
-    scaled = np.array(structure["scaled_positions"]) @ given @ np.linalg.inv(cell)
-    volume = abs(np.linalg.det(cell)) / BOHR_ANG**3
+    cell, scaled = given, np.array(structure["scaled_positions"])
+    if symmetry:
+        cell, _ = minkowski_reduce(given)  # as GPAW is given it
+        scaled = scaled @ given @ np.linalg.inv(cell)
+    volume = abs(np.linalg.det(given)) / BOHR_ANG**3
     symbols = structure["symbols"]
     starts = [start_moments(name, structure) for name in settings["starts"]]
     runs: list[tuple[np.ndarray, dict[str, str], float]] = [

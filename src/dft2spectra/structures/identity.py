@@ -37,6 +37,7 @@ What this gives and what it does not:
 import hashlib
 import json
 import math
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -130,16 +131,25 @@ def group_same(structures: list[Structure]) -> list[tuple[str, list[Structure]]]
         bucket.append(structure)
     result: list[tuple[str, list[Structure]]] = []
     for bucket in buckets.values():
-        groups: list[list[Structure]] = []
-        for structure in bucket:
-            for group in groups:
-                if same_crystal(group[0], structure):
-                    group.append(structure)
-                    break
-            else:
-                groups.append([structure])
-        result += _with_ids(groups)
+        result += _with_ids(_groups(bucket))
     return sorted(result, key=lambda pair: pair[0])
+
+
+def _groups(bucket: list[Structure]) -> list[list[Structure]]:
+    """Structures that are one crystal, each compared only with those of about its first length."""
+    groups: list[list[Structure]] = []
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for structure in bucket:
+        place = math.floor(structure["_numbers"]["lengths"][0] / LENGTH_BIN)
+        near = sorted(by_length[place - 1] + by_length[place] + by_length[place + 1])
+        for number in near:
+            if same_crystal(groups[number][0], structure):
+                groups[number].append(structure)
+                break
+        else:
+            by_length[place].append(len(groups))
+            groups.append([structure])
+    return groups
 
 
 def _with_ids(groups: list[list[Structure]]) -> list[tuple[str, list[Structure]]]:
