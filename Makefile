@@ -5,6 +5,7 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 RUN := $(shell sed -n 's/^run: *//p' config.yaml)
+SLURM_PROFILE := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake/slurm
 REPORT := results/$(RUN)/report.html
 
 BIN := .venv/bin
@@ -16,7 +17,7 @@ STAMP := $(shell [ -L .venv ] || echo .venv/complete-$(KEY))
 # GPAW, PySCF and numpy-based code run one process per core; threads of their own would only get in the way.
 export OMP_NUM_THREADS = 1
 
-.PHONY: run report test lint env clean
+.PHONY: run report status test test-slurm slurm-profile lint env clean
 
 run: env
 	$(BIN)/snakemake --cores $(CORES)
@@ -32,9 +33,28 @@ report: env
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/$(RUN) -type f -newer $(REPORT) -print -quit)" ]; then \
 	  $(BIN)/snakemake --cores 1 --report $(REPORT); fi
 
+# Also while the campaign runs; own ones: python -m dft2spectra.status --configfile my.yaml
+status: env
+	@$(BIN)/python -m dft2spectra.status
+
 # A file of tests stays on one worker, so that the campaign it starts from is computed once.
 test: env
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slow and not slurm"
+
+# A real SLURM of its own, in one process; where none can be had, the tests say why and are skipped.
+test-slurm: env
+	$(BIN)/python -m pytest -m slurm -rs tests/slurm
+
+# The profile of `snakemake --profile slurm`, where Snakemake looks for it. Yours from then on.
+slurm-profile:
+	@mkdir -p $(SLURM_PROFILE)
+	@if [ -e $(SLURM_PROFILE)/profile.yaml ]; then \
+	  echo "Kept your $(SLURM_PROFILE)/profile.yaml; what profiles/slurm/profile.yaml would change:"; \
+	  diff -u $(SLURM_PROFILE)/profile.yaml profiles/slurm/profile.yaml || true; \
+	else \
+	  cp profiles/slurm/profile.yaml $(SLURM_PROFILE)/profile.yaml; \
+	  echo "Written: $(SLURM_PROFILE)/profile.yaml. Put account and partition into it, then:"; \
+	  echo "snakemake --profile slurm"; fi
 
 lint: env
 	$(BIN)/python -m pytest tests/contract/test_static.py

@@ -21,6 +21,20 @@ pathvars:
 report: "report/workflow.rst"
 
 
+# Before the first job: nothing is computed that could not be written. And at the end, however that
+# comes: Snakemake's own message does not say what to do.
+onstart:
+    if workflow.is_main_process:
+        refuse_unwritable(f"results/{config['run']}")
+        atexit.register(warn_if_unwritable, f"results/{config['run']}")
+
+
+# Snakemake has noted all results: a job that is forced from now on computes anew.
+onsuccess:
+    if workflow.is_main_process:
+        drop_kept(path for job in workflow.dag.jobs for path in job.output)
+
+
 include: "rules/structures.smk"
 include: "rules/jobs.smk"
 include: "rules/hyperfine.smk"

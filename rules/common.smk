@@ -1,5 +1,6 @@
 """Helpers of the rules: checked configuration, structures, molecules, versions and resources."""
 
+import atexit
 import gc
 import json
 import math
@@ -12,11 +13,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from dft2spectra.config import ConfigError, complete_config, message, split_gpaw
+from dft2spectra.config import ConfigError, complete_config, split_gpaw
+from dft2spectra.config_messages import message
 from dft2spectra.crystals.bundles import METHOD, assign_bundles, read_bundles
+from dft2spectra.disk import crowded, forbidden, refusal
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
+from dft2spectra.records import drop_kept
 from dft2spectra.structures.inputs import input_files
 from dft2spectra.structures.retrieval import (
     answers_other_settings,
@@ -47,6 +51,14 @@ os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
 )
 
+# Where Snakemake keeps its state, also for a dry-run.
+STATE = os.path.abspath(".snakemake" if os.path.isdir(".snakemake") else ".")
+if workflow.is_main_process:
+    if reason := forbidden(STATE):
+        raise WorkflowError(reason)
+    if reason := crowded(STATE):
+        logger.warning(reason)  # a dry-run may still do
+
 MOSSBAUER = "mossbauer" in config["branches"]
 INFRARED = "infrared" in config["branches"]
 
@@ -63,6 +75,18 @@ CANDIDATE_LIMITS = LIMITS | {"max_atoms": config["candidates"]["max_atoms"]}
 def refuse(key, sentence):
     """Stop with the key, its value, the file that it stands in and what is allowed."""
     raise WorkflowError(message(config, [(key, sentence)], CONFIG_FILES))
+
+
+def refuse_unwritable(folder):
+    """Stop with what to do if nothing can be written in a folder."""
+    if reason := refusal(folder):
+        raise WorkflowError(reason)
+
+
+def warn_if_unwritable(folder):
+    """Say what to do if nothing can be written in a folder any more."""
+    if reason := refusal(folder):
+        print(f"\n{reason}", file=sys.stderr)
 
 
 # Databases by the name of their pinned set.
@@ -190,6 +214,17 @@ def screened(times):
     return {structure["structure_id"]: structure for structure in accepted}
 
 
+def crystal(name):
+    """A screened structure; a job, wherever it runs, reads its own file instead of everyone's.
+
+    Ten thousand jobs that read ten thousand files each would bring a file server down.
+    """
+    path = Path("results", config["run"], "structures", "crystals", f"{name}.json")
+    if not workflow.is_main_process and path.exists():
+        return json.loads(path.read_text("utf-8"))
+    return screened(set_times())[name]
+
+
 def check_mixtures(structures):
     """Refuse a phase that is no crystal of the campaign, or any of several, before DFT begins."""
     for number, mixture in enumerate(config["mossbauer"]["mixtures"]):
@@ -263,7 +298,7 @@ def as_json(*left_out):
     """Parameter function: the structure of a job as JSON, without the keys left out."""
 
     def content(wildcards):
-        structure = screened(set_times())[wildcards.structure]
+        structure = crystal(wildcards.structure)
         kept = {key: value for key, value in structure.items() if key not in left_out}
         return json.dumps(kept, indent=1, ensure_ascii=False)
 

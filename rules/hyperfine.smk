@@ -19,9 +19,10 @@ if BUNDLED:
             mem_mb=growing(500),
             runtime=growing(5),
         params:
-            members=lambda wildcards: bundles()[wildcards.bundle],
+            members=members,
         shell:
-            "printf '%s\\n' {params.members:q} > {output:q} 2> {log:q}"
+            "(printf '%s\\n' {params.members:q} > {output:q}.part"
+            " && mv {output:q}.part {output:q}) 2> {log:q}"
 
     rule compute_hyperfine:
         """Real DFT (GPAW) of several structures, one after the other, each in its own process.
@@ -34,7 +35,7 @@ if BUNDLED:
             "<results>/hyperfine/bundles/{bundle}.members",
             structures=lambda wildcards: expand(
                 "<results>/structures/crystals/{structure}.json",
-                structure=bundles()[wildcards.bundle],
+                structure=members(wildcards),
             ),
         output:
             "<results>/hyperfine/bundles/{bundle}.json",
@@ -80,7 +81,8 @@ if BUNDLED:
             mem_mb=growing(500),
             runtime=growing(5),
         shell:
-            "cp $(dirname {input:q})/records/$(basename {output:q}) {output:q} 2> {log:q}"
+            "(cp $(dirname {input:q})/records/$(basename {output:q}) {output:q}.part"
+            " && mv {output:q}.part {output:q}) 2> {log:q}"
 
 else:
 
@@ -88,8 +90,9 @@ else:
         """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
 
         Ends with a record whatever the physics does; its status says converged, not_converged or
-        failed. MPI: set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are
-        no parameters, so that moving to another machine computes nothing again.
+        failed. A second job for the same record, as after a kill of Snakemake, waits for the first. MPI:
+        set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are no parameters,
+        so that moving to another machine computes nothing again.
         """
         input:
             "<results>/structures/crystals/{structure}.json",
@@ -111,9 +114,9 @@ else:
             method=GPAW_METHOD,
         shell:
             'launcher="{resources.mpi}"; '
-            "${{launcher:+env OMP_NUM_THREADS=1 GPAW_MPI_BACKEND=cgpaw $launcher -n {resources.tasks}}}"
-            " python -m dft2spectra.crystals --structure {input:q}"
-            " --settings {params.settings:q} --output {output:q} --log {log:q} >> {log:q} 2>&1"
+            "python -m dft2spectra.crystals.run_record --structure {input:q}"
+            " --settings {params.settings:q} --output {output:q} --log {log:q}"
+            ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
 
 rule summarize_hyperfine:
@@ -167,7 +170,8 @@ rule write_measured:
     params:
         content=as_json("provenance"),
     shell:
-        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
+        "(printf '%s\\n' {params.content:q} > {output:q}.part"
+        " && mv {output:q}.part {output:q}) 2> {log:q}"
 
 
 rule calibrate:

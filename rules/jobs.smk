@@ -2,9 +2,7 @@
 
 HYPERFINE = Path("results", config["run"], "hyperfine")
 
-# How structures are put into jobs is no setting of a calculation: it changes without a rerun.
-JOBS = only(["structures_per_job", "job_minutes"], "gpaw")
-GPAW = {key: value for key, value in config["gpaw"].items() if key not in JOBS}
+GPAW, JOBS = split_gpaw(config)
 GPAW_METHOD = method_versions(*METHOD)
 
 # The least that a DFT job asks for, and the room for an estimate that is too low.
@@ -29,7 +27,7 @@ def cost(structure, times):
     # Brings ASE, which other jobs do not need.
     from dft2spectra.crystals.cost import estimate
 
-    return estimate(screened(times)[structure], GPAW, machine_factor())
+    return estimate(crystal(structure), GPAW, machine_factor())
 
 
 @cache
@@ -40,7 +38,7 @@ def largest_cost(structure, times):
     """
     from dft2spectra.crystals.cost import estimate
 
-    limit = estimate(screened(times)[structure], GPAW, machine_factor(), symmetry=False)
+    limit = estimate(crystal(structure), GPAW, machine_factor(), symmetry=False)
     small = MORE_TIME * limit.core_seconds / 60 <= LEAST_MINUTES
     if small and MORE_MEMORY * limit.memory_mb <= LEAST_MB:
         return limit
@@ -74,11 +72,19 @@ def bundles():
     return bundles_of(set_times())
 
 
+def members(wildcards):
+    """Structures of a bundle; a job reads what is written down."""
+    path = HYPERFINE / "bundles" / f"{wildcards.bundle}.members"
+    if not workflow.is_main_process and path.exists():
+        return path.read_text("utf-8").split()
+    return bundles()[wildcards.bundle]
+
+
 def costs(wildcards):
     """Predicted costs of the structures of a job."""
     times = set_times()
     if BUNDLED:
-        return [cost(name, times) for name in bundles_of(times)[wildcards.bundle]]
+        return [cost(name, times) for name in members(wildcards)]
     return [largest_cost(wildcards.structure, times)]
 
 

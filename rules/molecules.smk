@@ -20,7 +20,8 @@ rule write_molecule:
     params:
         content=lambda wildcards: molecule_json(wildcards.molecule),
     shell:
-        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
+        "(printf '%s\\n' {params.content:q} > {output:q}.part"
+        " && mv {output:q}.part {output:q}) 2> {log:q}"
 
 
 rule relax_molecule:

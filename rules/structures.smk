@@ -87,6 +87,8 @@ rule screen_structures:
         "<logs>/screen_structures.log",
     benchmark:
         "<benchmarks>/screen_structures.jsonl"
+    # Before the jobs that do not need it: dft2spectra.status counts by it.
+    priority: 1
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -122,4 +124,5 @@ rule write_crystal:
     params:
         content=as_json("measured", "provenance"),
     shell:
-        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
+        "(printf '%s\\n' {params.content:q} > {output:q}.part"
+        " && mv {output:q}.part {output:q}) 2> {log:q}"

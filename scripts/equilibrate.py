@@ -9,12 +9,12 @@ from ase import Atoms
 from dft2spectra.density.calculator import DensityCalculator
 from dft2spectra.dynamics.equilibration import equilibrate
 from dft2spectra.dynamics.settings import check_timestep
-from dft2spectra.records import read_json
+from dft2spectra.records import kept, read_json
 
-harmonic = read_json(snakemake.input.harmonic)
+start, *like = read_json(snakemake.input.harmonic), snakemake.params.pyscf, snakemake.params.guards
 settings = snakemake.config["dynamics"] | snakemake.params.dynamics
-check_timestep(settings["timestep_fs"], harmonic["frequencies_cm1"][-1])
-like = snakemake.params.pyscf, snakemake.params.guards
+check_timestep(settings["timestep_fs"], start["frequencies_cm1"][-1])
 calculator = DensityCalculator.from_files(snakemake.input.model, snakemake.input.molecule, *like)
-atoms = Atoms(harmonic["symbols"], harmonic["positions_ang"])
-equilibrate(atoms, calculator, settings, snakemake.output.run, snakemake.output.states, sys.stdout)
+atoms = Atoms(start["symbols"], start["positions_ang"])
+with kept(snakemake.output.run) as run:
+    equilibrate(atoms, calculator, settings, run, snakemake.output.states, sys.stdout)

@@ -6,14 +6,12 @@ sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
 from dft2spectra.density.calculator import DensityCalculator
 from dft2spectra.dynamics.trajectory import run_from_state
+from dft2spectra.records import kept
 
 model, molecule = snakemake.input.model, snakemake.input.molecule
 pyscf, guards = snakemake.params.pyscf, snakemake.params.guards
-run_from_state(
-    snakemake.input.states,
-    int(snakemake.wildcards.number) - 1,
-    DensityCalculator.from_files(model, molecule, pyscf, guards),
-    snakemake.config["dynamics"] | snakemake.params.dynamics,
-    snakemake.output.trajectory,
-    sys.stdout,
-)
+number = int(snakemake.wildcards.number) - 1
+calculator = DensityCalculator.from_files(model, molecule, pyscf, guards)
+settings = snakemake.config["dynamics"] | snakemake.params.dynamics
+with kept(snakemake.output.trajectory) as output:
+    run_from_state(snakemake.input.states, number, calculator, settings, output, sys.stdout)

@@ -1,30 +1,128 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files that are whole or absent: written under a temporary name, then renamed.
+
+Snakemake deletes the output of a job when the job starts, also where a driver that was killed never
+learned that the output was finished. A result that took long is therefore :func:`kept` under a
+second name, a hard link, from which the next job takes it back. When a run of Snakemake has come to
+a good end, :func:`drop_kept` removes the second names: a job that is forced then computes anew.
+"""
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import secrets
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dft2spectra.disk import UnwritableError, explained
+from dft2spectra.processes import is_gone, place
+
+# Name of a temporary file: place and number of the process that writes it, and a random part.
+TEMPORARY = re.compile(r"^\..+\.(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?$")
+# From elsewhere nobody can tell whether its writer lives; writing takes minutes at most.
+LEFT_AFTER_S = 86400.0
+
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Temporary path beside ``path`` that takes its name when the block ends without an error."""
+    """Temporary path beside ``path`` that takes its name when the block ends without an error.
+
+    What killed processes have left in the folder is removed, once per process. An error of a full
+    or read-only disk says what to do.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent.resolve(), _place_hash())
+        unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
+        temporary = path.with_name(f".{path.name}.{unique}{path.suffix}")
+        try:
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@cache
+def _place_hash() -> str:
+    return hashlib.sha256(place().encode()).hexdigest()[:8]
+
+
+@cache
+def _remove_leftovers(folder: Path, here: str) -> None:
+    """Remove temporary files of dead processes; from other places, those that are a day old."""
+    for entry in os.scandir(folder):
+        name = TEMPORARY.match(entry.name)
+        if name is None:
+            continue
+        # Finished or removed meanwhile, or of another user.
+        with suppress(FileNotFoundError, PermissionError):
+            if name["place"] == here:
+                left = is_gone(int(name["pid"]))
+            else:
+                left = time.time() - entry.stat().st_mtime > LEFT_AFTER_S
+            if left:
+                os.unlink(entry.path)
+
+
+@contextmanager
+def kept(path: str | Path) -> Iterator[Path]:
+    """The path; a result that was kept is taken back before the block, and kept again after it.
+
+    Whether what was taken back is still right is for the block to judge.
+    """
+    path = Path(path)
+    if kept_path(path).exists():
+        with suppress(FileExistsError, FileNotFoundError):
+            _link(kept_path(path), path)
+    yield path
     try:
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with whole_file(kept_path(path)) as temporary:
+            _link(path, temporary)
+    except UnwritableError as error:
+        # The result itself is there. To fail for its second name would make Snakemake delete it.
+        logger.warning("%s", error)
+
+
+def kept_path(path: str | Path) -> Path:
+    """Second name of a result, beside it."""
+    return Path(path).with_name(f".{Path(path).name}.kept")
+
+
+def drop_kept(paths: Iterable[str | Path]) -> None:
+    """Remove the second names of these results, where there are any."""
+    names = defaultdict(set)
+    for path in paths:
+        names[kept_path(path).parent].add(kept_path(path).name)
+    for folder, those in names.items():
+        if folder.is_dir():
+            for name in those.intersection(os.listdir(folder)):
+                (folder / name).unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a new name, whole or not at all; a file that has this name already stays."""
+    try:
+        os.link(source, target)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # no hard links on this file system
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _plain(value: Any) -> Any:

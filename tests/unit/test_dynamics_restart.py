@@ -12,9 +12,9 @@ from spring_molecules import SECTION, RememberingSprings, Springs, spring_water,
 from dft2spectra.dynamics import integration
 from dft2spectra.dynamics.chunks import merged_samples
 from dft2spectra.dynamics.equilibration import equilibrate
-from dft2spectra.dynamics.lock import OutputLockedError, output_lock
 from dft2spectra.dynamics.progress import Progress
 from dft2spectra.dynamics.trajectory import run_trajectory
+from dft2spectra.locks import LockLostError, OutputLockedError, lock_path, output_lock
 
 # 60 steps in chunks of 15: files 0 (steps 0 to 15), 16, 31 and 46.
 SHORT = SECTION | {"trajectory_ps": 0.03, "chunk_steps": 15, "stride": 7}
@@ -253,6 +253,23 @@ def test_output_of_other_settings_is_replaced(tmp_path, whole, caplog):
 def test_second_process_does_not_touch_the_output(tmp_path):
     with output_lock(tmp_path / "t.npz"), pytest.raises(OutputLockedError):
         run_trajectory(start(), interrupted_after(0), SHORT, tmp_path / "t.npz")
+
+
+def test_process_that_lost_its_lock_writes_no_more(tmp_path):
+    """Another process has taken over: not a chunk, not a result."""
+    output = tmp_path / "t.npz"
+
+    class Losing(RememberingSprings):
+        def calculate(self, *args, **keywords):
+            super().calculate(*args, **keywords)
+            if chunk_names(tmp_path):
+                lock_path(output).unlink(missing_ok=True)
+
+    (tmp_path / "t.npz.chunks").mkdir()
+    with pytest.raises(LockLostError, match="taken over by"):
+        run_trajectory(start(), spring_water(Losing), SHORT, output)
+    assert chunk_names(tmp_path) == ["0000000000"]
+    assert not output.exists()
 
 
 def test_interrupted_thermostat_goes_on(tmp_path):

@@ -220,3 +220,39 @@ def test_parts_of_other_geometries_or_settings_are_computed_again(tmp_path):
     again.clear()
     label_batch(WATER, frames, {**SETTINGS, "grid_level": 0}, tmp_path / "b.npz", again.append)
     assert len(again) == 2
+
+
+def test_finished_batch_is_taken_as_it_is(tmp_path):
+    """Unless it is of other geometries or settings, or an empty file."""
+    frames, output = geometries(2), tmp_path / "a.npz"
+    label_batch(WATER, frames, SETTINGS, output, silent)
+    written = output.stat().st_mtime_ns
+    # What a process leaves that is killed right after the batch is written.
+    (tmp_path / "a.npz.parts").mkdir()
+    (tmp_path / "a.npz.parts" / "train-0000.npz").touch()
+    label_batch(WATER, frames, SETTINGS, output, pytest.fail)
+    assert output.stat().st_mtime_ns == written
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+    again = []
+    label_batch(WATER, frames, {**SETTINGS, "grid_level": 0}, output, again.append)
+    label_batch(WATER, frames[:1], SETTINGS, output, again.append)
+    output.write_bytes(b"")
+    label_batch(WATER, frames[:1], SETTINGS, output, again.append)
+    assert len(again) == 2 + 1 + 1
+
+
+def test_second_job_of_a_batch_waits_for_the_first(tmp_path):
+    first = start(tmp_path)
+    assert "converged" in first.stdout.readline()
+    first.send_signal(signal.SIGSTOP)
+    second = start(tmp_path)
+    assert f"waiting for process {first.pid}" in second.stdout.readline()
+    first.send_signal(signal.SIGCONT)
+    lines, errors = first.communicate()
+    assert first.returncode == 0, errors
+    assert lines.count("converged") == 5
+    lines, errors = second.communicate()
+    assert second.returncode == 0, errors
+    assert lines == ""
+    assert os.listdir(tmp_path) == ["batch.npz"]

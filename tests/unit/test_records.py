@@ -5,10 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from dft2spectra.records import content_hash, read_json, whole_file, write_json
+from dft2spectra import records
+from dft2spectra.records import (
+    content_hash,
+    drop_kept,
+    kept,
+    kept_path,
+    read_json,
+    whole_file,
+    write_json,
+)
 
 
 def test_json_round_trip_and_no_leftovers(tmp_path):
@@ -68,3 +78,71 @@ def test_hash_depends_on_content_alone():
     assert content_hash({"a": 1, "b": [2.0]}) == content_hash({"b": [2.0], "a": 1})
     assert content_hash({"a": 1}) != content_hash({"a": 2})
     assert len(content_hash({})) == 16
+
+
+def leftover(path, place, pid):
+    """A temporary file as a writer leaves it that was killed."""
+    temporary = path.with_name(f".{path.name}.{place}-{pid}-0123abcd{path.suffix}")
+    temporary.write_text("half")
+    return temporary
+
+
+@pytest.fixture
+def dead_pid():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_leftovers_of_dead_writers_are_removed(tmp_path, dead_pid):
+    """Not those of the living, of writers elsewhere that may live, or what only looks alike."""
+    here = records._place_hash()
+    other = tmp_path / "other.csv"
+    old, young = leftover(other, "fedcba98", 1), leftover(tmp_path / "a.json", "fedcba98", 1)
+    then = time.time() - 2 * records.LEFT_AFTER_S
+    os.utime(old, (then, then))
+    dead = leftover(tmp_path / "table.json", here, dead_pid)
+    stays = [young, leftover(tmp_path / "b.npz", here, os.getppid()), tmp_path / ".table.json.lock"]
+    stays[-1].touch()
+    write_json(tmp_path / "table.json", {})
+    assert not dead.exists()
+    assert not old.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*stays, tmp_path / "table.json"])
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """Also where their process numbers are the same, as on two hosts: the last one counts."""
+    path = tmp_path / "record.json"
+    with whole_file(path) as first, whole_file(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["record.json"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_kept_result(tmp_path, monkeypatch, links):
+    path = tmp_path / "t.npz"
+    if not links:
+        monkeypatch.setattr(records.os, "link", lambda *_: (_ for _ in ()).throw(OSError(95)))
+    with kept(path) as output:
+        assert output == path
+        output.write_text("result")
+    assert (path.stat().st_ino == kept_path(path).stat().st_ino) == links
+    path.unlink()
+    with kept(path) as output:
+        assert output.read_text() == "result"
+        # Newer than what was kept: not taken back over it.
+        output.unlink()
+        output.write_text("newer")
+    with kept(path) as output:
+        assert output.read_text() == "newer"
+    path.unlink()
+    with kept(path):
+        assert path.read_text() == "newer"
+    with pytest.raises(FileNotFoundError), kept(path):
+        path.unlink()
+    assert kept_path(path).read_text() == "newer"
+    drop_kept([path])
+    assert list(tmp_path.iterdir()) == []

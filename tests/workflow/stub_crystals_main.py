@@ -1,8 +1,9 @@
 """Stands in for ``python -m dft2spectra.crystals``: records of the right form, without any DFT.
 
-Numbers follow from the composition alone. ``STUB_SECONDS`` makes it take time, ``STUB_UNCONVERGED``
-holds the formula of a crystal that does not converge, ``STUB_KILLED`` that of one whose process is
-killed.
+Numbers follow from the composition alone. ``STUB_SECONDS`` makes it take time, ``STUB_GATE`` names
+a file that it waits for, ``STUB_UNCONVERGED`` holds the formula of a crystal that does not
+converge, ``STUB_KILLED`` that of one whose process is killed. ``STUB_LEDGER`` names a folder for a
+line per calculation that came to its end; two of the same crystal at a time are an error.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 from dft2spectra.crystals.bundles import METHOD
+from dft2spectra.processes import is_gone
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.versions import method_versions
 
@@ -42,6 +44,25 @@ def site_row(label: str, atoms: list[int], iron: float) -> dict:
     }
 
 
+def enter(ledger: Path) -> None:
+    """Refuse to compute what another process computes."""
+    if "STUB_LEDGER" in os.environ:
+        running = ledger.with_suffix(".running")
+        if running.exists() and not is_gone(int(running.read_text("utf-8"))):
+            raise SystemExit(
+                f"{ledger.name} is computed by process {running.read_text('utf-8')} too"
+            )
+        running.write_text(str(os.getpid()), encoding="utf-8")
+
+
+def leave(ledger: Path) -> None:
+    """Note a calculation that came to its end."""
+    if "STUB_LEDGER" in os.environ:
+        with open(ledger.with_suffix(".done"), "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+        ledger.with_suffix(".running").unlink()
+
+
 def main() -> None:
     """Write the record of one structure."""
     parser = argparse.ArgumentParser()
@@ -51,7 +72,11 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     arguments = parser.parse_args()
     structure, settings = read_json(arguments.structure), arguments.settings
+    ledger = Path(os.environ.get("STUB_LEDGER", "")) / structure["structure_id"]
+    enter(ledger)
     time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
+    while "STUB_GATE" in os.environ and not Path(os.environ["STUB_GATE"]).exists():
+        time.sleep(0.05)
     if structure["formula"] == os.environ.get("STUB_KILLED"):
         os.kill(os.getpid(), signal.SIGKILL)
     iron = structure["symbols"].count("Fe") / len(structure["symbols"])
@@ -88,7 +113,9 @@ def main() -> None:
         "datasets": {},
     }
     write_json(arguments.output, record)
-    arguments.log.write_text("stub\n", encoding="utf-8")
+    with open(arguments.log, "a", encoding="utf-8") as file:
+        file.write("stub\n")
+    leave(ledger)
 
 
 if __name__ == "__main__":

@@ -31,25 +31,35 @@ STUB |= {"evaluate_model": 2, "train_model": 2, "sample_geometries": 4, "label_d
 EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
 
 
+def with_profile(name: str) -> list[str]:
+    """Arguments for a profile; the default one Snakemake takes by itself, below any other."""
+    return [] if name == "default" else ["--profile", str(ROOT / "profiles" / name)]
+
+
+def test_every_config_is_looked_at() -> None:
+    assert set(EXPECTED) == {"config.yaml", *(path.name for path in CONFIGS.glob("*.yaml"))}
+    assert {"default", "slurm"} <= set(PROFILES)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("config", EXPECTED)
 def test_job_table(planning: Campaign, config: str, profile: str) -> None:
     path = ROOT / config if config == "config.yaml" else CONFIGS / config
-    folder = str(ROOT / "profiles" / profile)
-    arguments = ["--configfile", str(path), "--workflow-profile", folder]
+    arguments = ["--configfile", str(path), *with_profile(profile)]
     assert planning.planned(*arguments) == EXPECTED[config]
     assert not (planning.folder / "results").exists()
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_campaign_in_config(
-    planning: Campaign, config: Path, monkeypatch: pytest.MonkeyPatch
+    planning: Campaign, config: Path, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(planning.folder)
     merged = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     update_config(merged, yaml.safe_load(config.read_text(encoding="utf-8")))
     settings = complete_config(merged)
-    jobs = planning.planned("--configfile", str(config))
+    jobs = planning.planned("--configfile", str(config), *with_profile(profile))
     sources = settings["structures"]["sources"] + settings["calibration"]["sources"]
     if remote := remote_sources(sources):
         # What is computed is known when the databases have answered; nothing is asked here.

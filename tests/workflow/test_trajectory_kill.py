@@ -103,6 +103,27 @@ def test_killed_at_random_moments(tmp_path, undisturbed):
     assert resumed >= KILLS // 2, "most kills came before the first chunk; let the test wait longer"
 
 
+def test_second_process_waits_for_the_first(tmp_path, undisturbed):
+    """As after a kill of Snakemake alone: what the first one finishes is not computed again."""
+    logs = [tmp_path / name for name in ("first", "second")]
+    folder = tmp_path / "both"
+    folder.mkdir()
+    processes = []
+    for path in logs:
+        with open(path, "w") as log:
+            processes.append(launch(folder, log))
+        while not (folder / ".e.npz.lock").exists():
+            assert processes[0].poll() is None, path.read_text()
+            time.sleep(0.005)
+    assert [process.wait() for process in processes] == [0, 0]
+    assert results(folder) == undisturbed
+    text = logs[1].read_text()
+    assert f"waiting for process {processes[0].pid} on" in text
+    # The thermostatted run is the first one's; the trajectory is that of the one who comes first.
+    assert "thermostat" not in text
+    assert sum("trajectory:" in path.read_text() for path in logs) == 1
+
+
 def _text(folder: Path, beginning: int) -> str:
     return (folder / "log").read_text()[beginning:]
 
@@ -142,7 +163,5 @@ def test_killed_at_every_rename(tmp_path, after):
         died = child.exitcode == -signal.SIGKILL
         assert died or child.exitcode == 0
         integrate(folder, SMALL, 0.0)
-        for temporary in folder.glob(".s.npz.*"):  # the states are written without a lock
-            temporary.unlink()
         assert results(folder) == whole
     assert number > 12

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def make_plan(
         structures = [read_json(path) for path in sorted(folder.glob("accepted/*.json"))]
         index = pd.read_csv(folder / "index.csv", keep_default_na=False)
         rejected = pd.read_csv(folder / "rejected.csv", keep_default_na=False)
-        records = [current_record(results, structure, settings) for structure in structures]
-        factor, used = _speed(structures, records, settings)
+        records = [find_record(results, each, settings).record for each in structures]
+        factor, used = speed(structures, records, settings)
         costs = {s["structure_id"]: estimate(s, settings, factor) for s in structures}
         table = _table(structures, records, costs, _bundles(results, costs, jobs))
         write_csv(results / "plan" / "plan.csv", table)
@@ -74,23 +75,43 @@ def make_plan(
     return as_text(plan)
 
 
-def current_record(
-    results: Path, structure: Structure, settings: dict[str, Any]
-) -> dict[str, Any] | None:
-    """Record of a structure that needs no new calculation, from a job of its own or a bundle."""
+@dataclass(frozen=True)
+class Found:
+    """What there is of the record of a structure."""
+
+    state: str
+    """``current``, ``outdated`` (of another crystal, other settings or an older method),
+    ``unreadable`` or ``none``."""
+    record: dict[str, Any] | None = None
+    """The record, if it is current."""
+    path: Path | None = None
+    """Its file, unless there is none."""
+
+
+def find_record(results: Path, structure: Structure, settings: dict[str, Any]) -> Found:
+    """The record of a structure, from a job of its own or a bundle; each file is read once."""
     name = f"{structure['structure_id']}.json"
+    found = Found("none")
     for path in (results / "hyperfine" / name, results / "hyperfine" / "bundles/records" / name):
-        if path.exists():
+        try:
             record = read_json(path)
-            if record_is_current(record, structure, settings):
-                return dict(record)
-    return None
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
+            found = Found("unreadable", path=path)
+            continue
+        if record_is_current(record, structure, settings):
+            return Found("current", dict(record), path)
+        found = Found("outdated", path=path)
+    return found
 
 
-def _speed(
-    structures: list[Structure], records: list[dict[str, Any] | None], settings: dict[str, Any]
+def speed(
+    structures: Sequence[Structure],
+    records: Sequence[dict[str, Any] | None],
+    settings: dict[str, Any],
 ) -> tuple[float, int]:
-    """Speed of this machine against the reference, and from how many records it is known."""
+    """Time on this machine over that on the reference machine, and from how many records."""
     measured, predicted = [], []
     for structure, record in zip(structures, records, strict=True):
         if record and record["wall_time_s"] > 0:

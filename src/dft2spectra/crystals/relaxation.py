@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from dft2spectra.crystals.equation_of_state import METHOD_VERSION, SETTINGS
+from dft2spectra.locks import output_lock
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.structures import prototypes
 from dft2spectra.structures.canonical import DEFAULT_MOMENTS_MUB, reduced_formula
@@ -181,14 +182,19 @@ def _record(crystal: dict[str, Any], scratch: Path, xc: str) -> dict[str, Any]:
     """
     name = content_hash([crystal, xc, SETTINGS, METHOD_VERSION])
     path = scratch / f"{name}.record.json"
-    try:
-        return dict(read_json(path))
-    except (OSError, ValueError):  # not there, or not ours: records are written whole
-        pass
-    write_json(scratch / f"{name}.json", crystal)
+    with output_lock(path):
+        try:
+            return dict(read_json(path))
+        except (OSError, ValueError):  # not there, or not ours: records are written whole
+            return _compute(crystal, scratch / name, xc, path)
+
+
+def _compute(crystal: dict[str, Any], stem: Path, xc: str, path: Path) -> dict[str, Any]:
+    """Equation of state of one crystal, computed by a process of its own; its log beside it."""
+    write_json(f"{stem}.json", crystal)
     command = [sys.executable, "-m", "dft2spectra.crystals.equation_of_state"]
-    command += [str(scratch / f"{name}.json"), "--xc", xc, "--output", str(path)]
-    with open(scratch / f"{name}.log", "w", encoding="utf-8") as log:
+    command += [f"{stem}.json", "--xc", xc, "--output", str(path)]
+    with open(f"{stem}.log", "w", encoding="utf-8") as log:
         code = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -200,4 +206,4 @@ def _record(crystal: dict[str, Any], scratch: Path, xc: str) -> dict[str, Any]:
     if code == 0 and path.exists():
         return dict(read_json(path))
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    raise ProcessDied(f"{how}, see {scratch / name}.log")
+    raise ProcessDied(f"{how}, see {stem}.log")

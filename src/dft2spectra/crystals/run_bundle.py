@@ -1,27 +1,19 @@
 """``python -m dft2spectra.crystals.run_bundle``: the records of several crystals, one by one.
 
-Every crystal is computed by a process of its own, ``python -m dft2spectra.crystals``, under MPI if
-a launcher is given: a crash, a kill or a lack of memory ends that crystal alone. The record of each
-is written as soon as it is there, and a bundle that is run again computes only what is missing or
-out of date.
+Every crystal is computed by a process of its own, see :mod:`dft2spectra.crystals.run_record`: a
+crash, a kill or a lack of memory ends that crystal alone. The record of each is written as soon as
+it is there, and a bundle that is run again computes only what is missing or out of date.
 """
 
 import argparse
-import ctypes
 import json
-import os
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.crystals.bundles import record_is_current
+from dft2spectra.crystals.run_record import current_record, obtain_record, release_on_sigterm
 from dft2spectra.records import read_json, write_json
-
-# prctl(2): signal to a process whose parent has died.
-PR_SET_PDEATHSIG = 1
 
 
 def run_bundle(
@@ -50,20 +42,17 @@ def run_bundle(
         structure = read_json(path)
         name = structure["structure_id"]
         record_path = marker.parent / "records" / f"{name}.json"
-        record, how = _current(record_path, structure, settings), "is there"
-        if record is None:
-            single = _current(marker.parent.parent / f"{name}.json", structure, settings)
-            if single is not None:
-                write_json(record_path, single)
-                record, how = single, "taken over"
-        if record is None:
+        record, how = None, "taken over"
+        if current_record(record_path, structure, settings) is None:
+            single = marker.parent.parent / f"{name}.json"
+            record = current_record(single, structure, settings)
+        if record is not None:
+            write_json(record_path, record)
+        else:
             log = logs / f"{name}.log"
-            how = f"its process {_compute(path, settings, record_path, log, launcher)}"
-            record = _current(record_path, structure, settings)
+            record, how = obtain_record(path, settings, record_path, log, launcher)
             if record is None:
                 missing.append(f"{name}: {how}; see {log}")
-            else:
-                how = "computed"
         status[name] = record["status"] if record else "missing"
         words = [f"{number} of {len(structures)}", name, status[name], how]
         print(*words, sep="  ", flush=True)
@@ -72,47 +61,9 @@ def run_bundle(
     return missing
 
 
-def _current(path: Path, structure: dict[str, Any], settings: dict[str, Any]) -> Any:
-    """Record in a file if it needs no new calculation, else ``None``."""
-    try:
-        record = read_json(path)
-    except (OSError, ValueError):  # none, or not one of ours: records are written whole
-        return None
-    return record if record_is_current(record, structure, settings) else None
-
-
-def _compute(
-    structure: Path, settings: dict[str, Any], record: Path, log: Path, launcher: list[str]
-) -> str:
-    """Compute one crystal in a child process; how the process ended, in words."""
-    for path in (record, log):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-    command = [*launcher, sys.executable, "-m", "dft2spectra.crystals"]
-    command += ["--structure", str(structure), "--settings", json.dumps(settings)]
-    command += ["--output", str(record), "--log", str(log)]
-    mpi = {"OMP_NUM_THREADS": "1", "GPAW_MPI_BACKEND": "cgpaw"} if launcher else {}
-    with open(log, "a", encoding="utf-8") as file:
-        code = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **mpi},
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        ).returncode
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process with the bundle: a second run must not meet it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def main() -> None:
     """Run a bundle; exit code 1 and the names if a member has no record at the end."""
+    release_on_sigterm()
     parser = argparse.ArgumentParser(
         prog="python -m dft2spectra.crystals.run_bundle", description=__doc__
     )

@@ -137,6 +137,12 @@ def read_chunks(folder: Path, run: str, next_step: int = 0) -> list[Arrays]:
     return chunks
 
 
+def steps_on_disk(folder: Path) -> int:
+    """Steps that a run would not compute again, at least: those before the last chunk."""
+    stems = [path.stem for path in folder.glob("*.chunk")]
+    return max((int(stem) for stem in stems if stem.isdigit()), default=0)
+
+
 def remove_chunks(folder: Path) -> None:
     """Remove the folder with all chunks, if there is one."""
     if folder.exists():

@@ -31,10 +31,10 @@ from dft2spectra.dynamics.chunks import (
     without_prefix,
     write_chunk,
 )
-from dft2spectra.dynamics.lock import output_lock
 from dft2spectra.dynamics.output import Finish, read_output, write_output
 from dft2spectra.dynamics.progress import Progress
 from dft2spectra.dynamics.stops import Limits, TrajectoryStopped, limits_of
+from dft2spectra.locks import Lock, output_lock
 from dft2spectra.records import content_hash
 from dft2spectra.units import BOLTZMANN_EV_K, EANG_DEBYE
 
@@ -68,7 +68,8 @@ def integrate(
 ) -> Arrays:
     """Arrays of the trajectory, which is also written; resumes what an earlier process began.
 
-    A finished trajectory of the same start, settings and calculator is returned as it is.
+    A finished trajectory of the same start, settings and calculator is returned as it is. While
+    another process writes this output, it is waited for.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ def integrate(
 
     Raises
     ------
-    OutputLockedError
-        Another process writes this output.
+    LockLostError
+        This process was silent for so long that another one took the output over.
     ValueError
         Something about the start or the results cannot be right.
     """
@@ -95,7 +96,7 @@ def integrate(
     output = Path(output_npz)
     identity = _identity(atoms, calculator, run)
     folder = chunk_folder(output)
-    with output_lock(output):
+    with output_lock(output) as lock:
         result = read_output(output, identity)
         if result is None:
             limits = limits_of(
@@ -103,7 +104,8 @@ def integrate(
             )
             chunks = read_chunks(folder, identity)
             if not chunks or str(chunks[-1]["status"]) == "":
-                _advance(atoms, calculator, run, limits, chunks, folder, identity, progress)
+                _advance(atoms, calculator, run, limits, chunks, folder, identity, lock, progress)
+            lock.check()
             result = write_output(
                 output, atoms, run.timestep_fs, run.friction_per_ps == 0.0, identity, chunks
             )
@@ -124,6 +126,7 @@ def _advance(
     chunks: list[Arrays],
     folder: Path,
     identity: str,
+    lock: Lock,
     stream: TextIO | None,
 ) -> None:
     """Integrate to the end of the run or to a stop; append the chunks made to ``chunks``."""
@@ -150,6 +153,7 @@ def _advance(
     def close(finish: Finish) -> ChunkBuffer:
         previous = str(chunks[-1]["digest"]) if chunks else ""
         arrays = buffer.arrays() | _state(atoms, forces, rng) | finish.arrays()
+        lock.check()
         chunks.append(write_chunk(folder, identity, buffer.first_step, previous, arrays))
         return ChunkBuffer(step + 1, len(atoms))
 

@@ -90,7 +90,6 @@ def write_output(
         "identity": np.array(identity),
         **_drift(time_fs, samples["total_energy_ev"], len(start), conserved),
     }
-    _remove_temporaries(output)
     _write_frames(output.with_suffix(".xyz"), start, _frames(samples, time_fs))
     flagged = zip(
         samples["flagged_positions_ang"],
@@ -129,14 +128,6 @@ def read_output(output_npz: str | Path, identity: str) -> Arrays | None:
     if result is None:
         logger.warning("%s comes from other settings: written again", path)
     return result
-
-
-def _remove_temporaries(output: Path) -> None:
-    """Remove what a process left that was killed while it wrote; to be called under the lock."""
-    for suffix in (".npz", ".xyz", ".flagged.xyz", ".stopped.xyz"):
-        path = output.with_suffix(suffix)
-        for temporary in path.parent.glob(f".{path.name}.[0-9]*{path.suffix}"):
-            temporary.unlink()
 
 
 def _drift(time_fs: NDArray, total_energy_ev: NDArray, n_atoms: int, conserved: bool) -> Arrays:

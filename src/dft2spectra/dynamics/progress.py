@@ -1,6 +1,10 @@
 """Progress of a trajectory: one line with bar, speed, time left and what the physics does."""
 
+import os
+import re
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 from tqdm.std import tqdm
@@ -8,6 +12,39 @@ from tqdm.std import tqdm
 LOG_INTERVAL_S = 5.0
 TERMINAL_INTERVAL_S = 0.2
 LINE_WIDTH = 110
+
+# The end of a log that surely holds a whole line.
+TAIL_BYTES = 4096
+LINE = re.compile(
+    r"\| (?P<step>\d+)/(?P<steps>\d+) \[[^<\]]*<[^,\]]*, +"
+    r"(?:(?P<rate>[\d.]+) steps/s|(?P<pace>[\d.]+)s/ steps|\?)"
+)
+
+
+@dataclass(frozen=True)
+class LastLine:
+    """What the last line of progress in a log says."""
+
+    step: int
+    steps: int
+    seconds_per_step: float | None
+    """Of this process so far; ``None`` before its first step."""
+
+
+def read_progress(log: str | Path) -> LastLine | None:
+    """The last line of progress in a log file; ``None`` if there is none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return None
+    found = list(LINE.finditer(text))
+    if not found:
+        return None
+    rate, pace = (float(found[-1][name] or 0.0) for name in ("rate", "pace"))
+    seconds = 1.0 / rate if rate else pace or None
+    return LastLine(int(found[-1]["step"]), int(found[-1]["steps"]), seconds)
 
 
 class Progress:

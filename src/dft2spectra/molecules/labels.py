@@ -6,6 +6,7 @@ the order of the batch.
 
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dft2spectra.columns import Status
+from dft2spectra.locks import Lock, output_lock
 from dft2spectra.molecules.contacts import COLLISION, closest_contact
 from dft2spectra.molecules.pyscf_input import (
     SettingsError,
@@ -133,7 +135,8 @@ def label_batch(
 
     Each finished geometry is a file in ``<output>.parts`` until the batch is whole. A job that
     starts again takes those whose geometry and settings are the same, so a kill at any moment loses
-    the geometry in hand.
+    the geometry in hand. While another process labels this batch, it is waited for; a finished
+    batch of the same geometries and settings stays as it is.
 
     Parameters
     ----------
@@ -159,24 +162,91 @@ def label_batch(
     if len(set(names)) < len(names):
         raise ValueError(f"{molecule['name']}: two geometries of a batch have the same name")
     output = Path(output_npz)
-    parts = output.with_name(f"{output.name}.parts")
+    identities = [label_hash(molecule, g["positions_ang"], settings) for g in geometries]
+    with output_lock(output, progress) as lock:
+        parts = output.with_name(f"{output.name}.parts")
+        if not _is_whole(output, names, identities):
+            labels = _label_all(molecule, geometries, settings, identities, parts, progress, lock)
+            columns = _columns(molecule, geometries, labels, settings)
+            lock.check()
+            with whole_file(output) as temporary:
+                np.savez(temporary, identity=identities, **columns)
+        if parts.exists():
+            shutil.rmtree(parts)
+
+
+def _label_all(
+    molecule: Mapping[str, Any],
+    geometries: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    identities: Sequence[str],
+    parts: Path,
+    progress: Callable[[str], None],
+    lock: Lock,
+) -> list[dict[str, Any]]:
+    """Labels of the geometries, each also in a part file as soon as it is there."""
     labels = []
-    for number, geometry in enumerate(geometries, start=1):
+    for number, (geometry, identity) in enumerate(zip(geometries, identities, strict=True), 1):
         path = parts / f"{geometry['frame']}.npz"
-        identity = label_hash(molecule, geometry["positions_ang"], settings)
         label = _read_part(path, identity)
         if label is None:
             label = label_geometry(molecule, geometry["positions_ang"], settings)
+            lock.check()
             with whole_file(path) as temporary:
                 np.savez(temporary, identity=identity, **label)
             progress(
-                f"{molecule['name']} {geometry['frame']} ({number}/{len(names)}):"
+                f"{molecule['name']} {geometry['frame']} ({number}/{len(geometries)}):"
                 f" {label['status']} {label['reason']} {label['seconds']:.1f} s"
             )
         labels.append(label)
-    with whole_file(output) as temporary:
-        np.savez(temporary, **_columns(molecule, geometries, labels, settings))
-    shutil.rmtree(parts)
+    return labels
+
+
+def _is_whole(path: Path, names: Sequence[str], identities: Sequence[str]) -> bool:
+    """Whether a batch file is there and holds the labels of these geometries."""
+    try:
+        with np.load(path) as data:
+            found = data["frame"].tolist(), data["identity"].tolist()
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return False  # none, or none of ours
+    return found == (list(names), list(identities))
+
+
+def outcomes(
+    molecule: Mapping[str, Any] | None,
+    geometries: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    output_npz: str | Path,
+) -> list[tuple[str, str, float]]:
+    """Status, reason and seconds of the labels of a batch that need no new calculation.
+
+    Those of a finished batch or, while there is none, of its finished geometries.
+
+    Parameters
+    ----------
+    molecule, geometries, settings, output_npz
+        As for :func:`label_batch`; the first two are only needed for a batch that is not finished.
+    """
+    output = Path(output_npz)
+    try:
+        with np.load(output) as data:
+            if str(data["settings_hash"]) == settings_hash(settings):
+                columns = [data[key].tolist() for key in ("status", "reason", "seconds")]
+                return list(zip(*columns, strict=True))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        pass  # none, or none of ours
+    found: list[tuple[str, str, float]] = []
+    if molecule is None:
+        return found
+    for geometry in geometries:
+        path = output.with_name(f"{output.name}.parts") / f"{geometry['frame']}.npz"
+        try:
+            label = _read_part(path, label_hash(molecule, geometry["positions_ang"], settings))
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            continue
+        if label:
+            found.append((label["status"], label["reason"], label["seconds"]))
+    return found
 
 
 def read_labels(paths: Iterable[str | Path]) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""How far a campaign is: read from its results, while it runs or afterwards."""

@@ -1,0 +1,140 @@
+"""What is said of a folder that cannot be written, and what is left in it."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dft2spectra.crystals.run_record import obtain_record
+from dft2spectra.disk import (
+    LEAST_BYTES,
+    UnwritableError,
+    crowded,
+    explained,
+    forbidden,
+    refusal,
+    sentence,
+)
+from dft2spectra.records import kept, kept_path, read_json, write_json
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"mount cannot be run: {error}")
+    if done.returncode:
+        pytest.skip(f"mounting a file system needs root: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder: Path, left: int = 0) -> Path:
+    """A file that takes all room but so many bytes."""
+    path = folder / "filler"
+    room = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    path.write_bytes(bytes(room - left))
+    return path
+
+
+def read_only(folder: Path, value: str = "ro") -> None:
+    subprocess.run(["mount", "-o", f"remount,{value}", str(folder)], check=True)
+
+
+def test_nothing_is_said_and_left_where_all_is_well(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+    assert refusal(folder) is None
+    assert list(folder.iterdir()) == []
+    assert forbidden(folder) is None
+    assert crowded(folder) is None
+
+
+def test_full(small_disk: Path) -> None:
+    filler = fill(small_disk, left=8192)
+    said = refusal(small_disk / "run")
+    assert said is not None
+    assert "No space left on device" in said
+    assert "has 0.01 MB" in said  # as it was before the probe
+    assert "Make room" in said
+    assert crowded(small_disk)
+    assert forbidden(small_disk) is None
+    assert list((small_disk / "run").iterdir()) == []
+    filler.unlink()
+    assert refusal(small_disk) is None
+
+
+def test_read_only(small_disk: Path) -> None:
+    read_only(small_disk)
+    for said in (refusal(small_disk / "run"), refusal(small_disk), forbidden(small_disk)):
+        assert said is not None
+        assert "Read-only file system" in said
+        assert "run in another folder" in said
+
+
+def test_what_is_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(tmp_path / "file" / "run")
+    assert said is not None
+    assert "Not a directory" in said
+
+
+def test_a_record_is_whole_or_the_one_before(small_disk: Path) -> None:
+    path = small_disk / "record.json"
+    write_json(path, {"a": 1})
+    filler = fill(small_disk)
+    with pytest.raises(UnwritableError, match="Make room") as caught:
+        write_json(path, {"a": list(range(20000))})
+    assert caught.value.errno == errno.ENOSPC
+    assert str(path) in str(caught.value)
+    assert read_json(path) == {"a": 1}
+    assert sorted(entry.name for entry in small_disk.iterdir()) == ["filler", "record.json"]
+    filler.unlink()
+    write_json(path, {"a": list(range(5000))})
+
+
+def test_a_result_stays_where_its_second_name_cannot_be_written(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "record.json"
+    with kept(path):
+        write_json(path, {"a": 1})
+        read_only(small_disk)
+    read_only(small_disk, "rw")
+    assert read_json(path) == {"a": 1}
+    assert not kept_path(path).exists()
+    assert "Read-only file system" in caplog.text
+
+
+def test_no_calculation_that_could_not_be_written(small_disk: Path, tmp_path: Path) -> None:
+    """Room for a lock is not enough."""
+    write_json(tmp_path / "crystal.json", {"structure_id": "x", "content_hash": "1"})
+    filler = fill(small_disk, left=16384)
+    log = tmp_path / "log"
+    arguments = tmp_path / "crystal.json", {}, small_disk / "x.json", log, ["false"]
+    record, how = obtain_record(*arguments)
+    assert record is None
+    assert how.startswith("was not begun, ")
+    assert "Make room" in how
+    assert not log.exists()
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    filler.unlink()
+    assert obtain_record(*arguments) == (None, "its process ended with code 1")
+
+
+def test_only_errors_of_writing_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), explained(tmp_path / "out"):
+        (tmp_path / "in").read_text()
+    caught = pytest.raises(UnwritableError, match="inner")
+    with caught as found, explained("outer"), explained("inner"):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert "quota" in str(found.value)
+    assert "in hand is computed again" in sentence("x", OSError(errno.ENOSPC, "full"))
+    assert LEAST_BYTES > 10_000

@@ -1,0 +1,124 @@
+"""A disk that fills up, and results that cannot be written: it is said, and nothing is lost."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from campaign import ROOT, Campaign, stub_library
+
+TARGETS = ("all_structures", "all_hyperfine")
+CRYSTALS = 6
+Mount = Callable[[Path, str], None]
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Function that puts a folder on a file system in memory with options such as ``size=1m``.
+
+    Called again for the same folder it changes the options.
+    """
+    mounted: list[Path] = []
+
+    def put(folder: Path, options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if folder in mounted:
+            command = ["mount", "-o", f"remount,{options}", str(folder)]
+        folder.mkdir(exist_ok=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError as error:
+            pytest.skip(f"mount cannot be run: {error}")
+        if done.returncode:
+            pytest.skip(f"mounting a file system needs root: {done.stderr.strip()}")
+        if folder not in mounted:
+            mounted.append(folder)
+
+    yield put
+    for folder in reversed(mounted):
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    """A campaign whose folder takes no room: the data stay where they are."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Campaign(folder, library=stub_library(tmp_path))
+
+
+def populate(campaign: Campaign) -> None:
+    (campaign.folder / "data").symlink_to(ROOT / "data")
+
+
+def results(campaign: Campaign) -> Path:
+    return campaign.folder / "results" / "stub"
+
+
+def records(campaign: Campaign) -> dict[str, bytes]:
+    """Content of the records, which are whole."""
+    found = {
+        path.name: path.read_bytes() for path in results(campaign).glob("hyperfine/[!.]*.json")
+    }
+    assert all(json.loads(content)["status"] == "converged" for content in found.values())
+    return found
+
+
+@pytest.mark.parametrize("where", ["everything", "results"])
+def test_a_disk_fills_up(campaign: Campaign, mount: Mount, where: str) -> None:
+    """It has room for some of the records; Snakemake's own state may lie on it or not."""
+    disk = campaign.folder / ("results" if where == "results" else "")
+    mount(disk, "size=220k" if where == "everything" else "size=150k")
+    populate(campaign)
+    done = campaign.run(*TARGETS)
+    assert done.returncode != 0
+    assert "results/stub: No space left on device" in done.stdout
+    assert "Make room" in done.stdout
+    before = records(campaign)
+    assert 0 < len(before) < CRYSTALS, "take another size: it was not full in the middle"
+
+    mount(disk, "size=16m")
+    campaign.finish(*TARGETS)
+    after = records(campaign)
+    assert before.items() <= after.items()
+    assert len(after) == CRYSTALS
+    summary = pd.read_csv(results(campaign) / "hyperfine" / "summary.csv")
+    assert list(summary.status) == ["converged"] * CRYSTALS
+    for path in results(campaign).glob("structures/*/[!.]*.json"):
+        assert json.loads(path.read_text("utf-8"))["structure_id"] == path.stem
+    left = [path.name for path in results(campaign).rglob("*") if path.name.endswith(".part")]
+    assert left == []
+    assert campaign.planned(*TARGETS) == {}
+
+
+@pytest.mark.parametrize("where", ["everything", "results"])
+def test_read_only(campaign: Campaign, mount: Mount, where: str) -> None:
+    """It is said before the first job, in a sentence."""
+    disk = campaign.folder / ("results" if where == "results" else "")
+    mount(disk, "size=16m")
+    populate(campaign)
+    mount(disk, "ro")
+    done = campaign.run(*TARGETS)
+    assert done.returncode != 0
+    assert "cannot be written: Read-only file system" in done.stdout
+    assert "Make it writable, or run in another folder" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "Failed" not in done.stdout.replace("Failed to setup log file", "")
+    mount(disk, "rw")
+    assert not results(campaign).exists()
+    # Nothing keeps the next run from starting.
+    campaign.finish("results/stub/structures/index.csv")
+
+
+def test_full_before_the_first_job(campaign: Campaign, mount: Mount) -> None:
+    """Nothing is started that could not be written; a dry-run still shows the jobs."""
+    disk = campaign.folder / "results"
+    mount(disk, "size=8k")
+    populate(campaign)
+    done = campaign.run(*TARGETS)
+    assert done.returncode != 0
+    assert "results/stub: No space left on device" in done.stdout
+    assert not (results(campaign) / "logs").exists()
+    assert campaign.planned(*TARGETS)["compute_hyperfine"] == CRYSTALS
