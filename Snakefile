@@ -27,12 +27,12 @@ onstart:
     if workflow.is_main_process:
         refuse_unwritable(f"results/{config['run']}")
         atexit.register(warn_if_unwritable, f"results/{config['run']}")
+        drop_noted()
 
 
-# Snakemake has noted all results: a job that is forced from now on computes anew.
 onsuccess:
     if workflow.is_main_process:
-        drop_kept(path for job in workflow.dag.jobs for path in job.output)
+        drop_noted()
 
 
 include: "rules/structures.smk"

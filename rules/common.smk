@@ -89,6 +89,21 @@ def warn_if_unwritable(folder):
         print(f"\n{reason}", file=sys.stderr)
 
 
+def drop_noted():
+    """Remove the second names of results that Snakemake knows to be finished, or to have failed.
+
+    It keeps a mark for every output from the start of its job until it has seen the end. What a
+    driver that was killed did not see is kept for the next job; what is deleted or forced now is
+    computed anew. Snakemake 9.27 has no public way to ask for the marks of outputs that are gone.
+    """
+    state = workflow.persistence
+    outputs = {
+        state._get_key(path): path for job in workflow.dag.jobs for path in job.output
+    }
+    unseen = state._filter_incomplete_keys(outputs)
+    drop_kept(path for key, path in outputs.items() if key not in unseen)
+
+
 # Databases by the name of their pinned set.
 REMOTE = remote_sources(SOURCES + config["candidates"]["sources"]) if MOSSBAUER else {}
 # Prototypes among them, whose volumes are computed.
@@ -296,9 +311,11 @@ def crystals(wildcards):
 
 def as_json(*left_out):
     """Parameter function: the structure of a job as JSON, without the keys left out."""
+    own_file_holds_it = {"measured", "provenance"} <= set(left_out)
 
     def content(wildcards):
-        structure = crystal(wildcards.structure)
+        name = wildcards.structure
+        structure = crystal(name) if own_file_holds_it else screened(set_times())[name]
         kept = {key: value for key, value in structure.items() if key not in left_out}
         return json.dumps(kept, indent=1, ensure_ascii=False)
 

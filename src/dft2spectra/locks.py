@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dft2spectra.disk import explained
 from dft2spectra.processes import is_gone, place, started
 
 TOUCH_S = 20.0
@@ -36,6 +37,8 @@ TOUCH_S = 20.0
 STALE_S = 180.0
 # Pauses between looks at the lock of another: short at first, then polite to the file server.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
+# More than enough for two renames.
+PUT_BACK_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,9 @@ class Lock:
     def check(self) -> None:
         """Raise ``LockLostError`` if another process has taken the lock over."""
         found = read_owner(self.path)
+        if found is None:  # or somebody looks at it aside, and puts it back, see _remove
+            time.sleep(PUT_BACK_S)
+            found = read_owner(self.path)
         if found is None or found.token != self.owner.token:
             by = f"process {found.pid} on {found.host}" if found else "somebody, who has removed it"
             raise LockLostError(
@@ -143,8 +149,9 @@ def output_lock(
         This process holds the lock already.
     """
     path = lock_path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(path, _acquire(path, say))
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = Lock(path, _acquire(path, say))
     done = threading.Event()
 
     def keep_touching() -> None:
@@ -204,7 +211,6 @@ def _acquire(path: Path, say: Callable[[str], object]) -> Owner:
             )
         time.sleep(pause_s)
         pause_s = min(1.5 * pause_s, LONGEST_PAUSE_S)
-    _grave(path).unlink(missing_ok=True)  # of one that was killed while it took over
     return mine
 
 
@@ -236,7 +242,8 @@ def _remove(path: Path, token: str) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
         if _read(handle).token != token or not _is_at(path, handle):
             return
-        grave = _grave(path)
+        # A name of its own: what another one moves away at this moment is not met.
+        grave = path.with_name(f"{path.name}.dead-{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
             os.rename(path, grave)
             found = read_owner(grave)
@@ -246,10 +253,6 @@ def _remove(path: Path, token: str) -> None:
             os.unlink(grave)
     finally:
         os.close(handle)
-
-
-def _grave(path: Path) -> Path:
-    return path.with_name(f"{path.name}.dead")
 
 
 def _is_at(path: Path, handle: int) -> bool:

@@ -1,9 +1,22 @@
-"""Which processes are gone: told at once on the same machine, unknown from another one."""
+"""Which processes are gone, as far as this machine can tell; and children that end with us."""
 
+import ctypes
 import os
+import signal
 import socket
+import subprocess
+import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+# prctl(2): signal to a process whose parent has died.
+PR_SET_PDEATHSIG = 1
+# Loaded before any fork: the child of a process with threads should do as little as possible.
+LIBC = ctypes.CDLL(None)
+
+# Time for an MPI launcher to end its processes.
+END_S = 10.0
 
 
 @cache
@@ -52,6 +65,48 @@ def is_gone(pid: int, start: str = "") -> bool:
         return False
     # A zombie does nothing any more; its parent has only not asked how it ended.
     return fields[0] in "ZX" or (start != "" and fields[19] != start)
+
+
+def run_child(command: Sequence[str], log: str | Path, variables: dict[str, str]) -> str:
+    """Run a program that ends when this process ends; how it ended, in words.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    log
+        Its output is appended to this file.
+    variables
+        Added to the environment.
+    """
+    with (
+        open(log, "a", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables},
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        ) as process,
+    ):
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process with its parent: a second job must not meet it."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stat(pid: int) -> list[str]:

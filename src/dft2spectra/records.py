@@ -2,8 +2,9 @@
 
 Snakemake deletes the output of a job when the job starts, also where a driver that was killed never
 learned that the output was finished. A result that took long is therefore :func:`kept` under a
-second name, a hard link, from which the next job takes it back. When a run of Snakemake has come to
-a good end, :func:`drop_kept` removes the second names: a job that is forced then computes anew.
+second name, a hard link, from which the next job takes it back. At its start and at its good end
+Snakemake removes the second names of all that it has noted as finished (:func:`drop_kept`): what is
+deleted or forced from then on is computed anew.
 """
 
 import hashlib
@@ -46,8 +47,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent.resolve(), _place_hash())
-        unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
-        temporary = path.with_name(f".{path.name}.{unique}{path.suffix}")
+        temporary = temporary_path(path)
         try:
             yield temporary
             with open(temporary, "rb+") as handle:
@@ -55,6 +55,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: str | Path) -> Path:
+    """A name beside ``path`` that says which process writes under it."""
+    unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return Path(path).with_name(f".{Path(path).name}.{unique}{Path(path).suffix}")
 
 
 @cache
@@ -90,6 +96,8 @@ def kept(path: str | Path) -> Iterator[Path]:
         with suppress(FileExistsError, FileNotFoundError):
             _link(kept_path(path), path)
     yield path
+    if not path.exists():
+        return  # no result, or removed meanwhile
     try:
         with whole_file(kept_path(path)) as temporary:
             _link(path, temporary)

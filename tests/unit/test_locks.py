@@ -260,7 +260,8 @@ folder, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 chance = random.Random(seed)
 end = time.monotonic() + 3.0
 while time.monotonic() < end:
-    with output_lock(folder / "counter", lambda sentence: None):
+    with output_lock(folder / "counter", lambda sentence: None) as lock:
+        lock.check()
         # Two at a time would meet here, or lose a count.
         inside = os.open(folder / "inside", os.O_CREAT | os.O_EXCL)
         count = int((folder / "count").read_text())

@@ -222,6 +222,17 @@ def test_parts_of_other_geometries_or_settings_are_computed_again(tmp_path):
     assert len(again) == 2
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
+def test_damaged_part_is_computed_again(tmp_path, content):
+    parts = tmp_path / "a.npz.parts"
+    parts.mkdir()
+    (parts / "train-0000.npz").write_bytes(content)
+    lines = []
+    label_batch(WATER, geometries(1), SETTINGS, tmp_path / "a.npz", lines.append)
+    assert len(lines) == 1
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
 def test_finished_batch_is_taken_as_it_is(tmp_path):
     """Unless it is of other geometries or settings, or an empty file."""
     frames, output = geometries(2), tmp_path / "a.npz"

@@ -162,6 +162,22 @@ def test_job_that_is_ended_takes_its_calculation_along(job: Job, end: signal.Sig
     assert not lock_path(job.output).exists()
 
 
+def test_suspended_job_does_not_write_over_the_record_of_its_successor(job: Job) -> None:
+    (job.folder / "go").unlink()
+    late = job.start()
+    job.wait_for_calculation()
+    owner = json.loads(lock_path(job.output).read_text())
+    lock_path(job.output).write_text(json.dumps(owner | {"token": "of another"}))
+    other = job.result | {"wall_time_s": 1.0}
+    write_json(job.output, other)
+    (job.folder / "go").touch()
+    said = late.communicate()[0]
+    assert late.returncode != 0
+    assert "Nothing is written any more" in said
+    assert read_json(job.output) == other
+    assert sorted(job.output.parent.iterdir()) == sorted([lock_path(job.output), job.output])
+
+
 def test_record_that_snakemake_removes(job: Job) -> None:
     """A driver that was killed did not learn of the record: it is kept until one has."""
     job.run()

@@ -47,9 +47,13 @@ def files(campaign: Campaign) -> dict[str, bytes]:
 
 def leftovers(campaign: Campaign) -> list[str]:
     """What only a process that is at work may have beside the results."""
-    kinds = (".lock", ".dead", ".kept", ".chunks", ".parts", ".scratch")
+    kinds = (".lock", ".kept", ".chunks", ".parts", ".scratch")
     paths = results(campaign).rglob("*")
-    return [str(p) for p in paths if p.name.endswith(kinds) or TEMPORARY.match(p.name)]
+    return [
+        str(path)
+        for path in paths
+        if path.name.endswith(kinds) or ".lock.dead-" in path.name or TEMPORARY.match(path.name)
+    ]
 
 
 def new_campaign(folder: Path, kind: str, library: Path) -> Campaign:
@@ -182,6 +186,22 @@ def test_second_job_waits_for_the_first(tmp_path: Path, library: Path, kind: str
     assert rerun.wait() == 0
     done = {path.stem: path.read_text("utf-8").split() for path in ledger.glob("*.done")}
     assert sorted(map(len, done.values())) == [1] * 6
+    assert leftovers(campaign) == []
+
+
+def test_deleted_record_is_computed_again_after_a_failed_run(tmp_path: Path, library: Path) -> None:
+    """What Snakemake has seen finished is not taken back, whether or not all else went well."""
+    campaign = new_campaign(tmp_path / "work", "single", library)
+    ledger = campaign.folder / "ledger"
+    campaign.environment |= {"STUB_SECONDS": "0", "STUB_KILLED": "FeCo"}
+    assert campaign.run("all_hyperfine").returncode != 0
+    record = next(results(campaign).glob("hyperfine/AlFe-*.json"))
+    record.unlink()
+    del campaign.environment["STUB_KILLED"]
+    campaign.finish("all_hyperfine")
+    done = {path.stem: len(path.read_text("utf-8").split()) for path in ledger.glob("*.done")}
+    assert done.pop(record.stem) == 2
+    assert sorted(done.values()) == [1] * 5
     assert leftovers(campaign) == []
 
 

@@ -7,9 +7,6 @@ loses the crystals in hand. A crystal without such a volume is an entry with a r
 that dies says nothing about its crystal and stops the retrieval when the others have finished.
 """
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +17,7 @@ import numpy as np
 
 from dft2spectra.crystals.equation_of_state import METHOD_VERSION, SETTINGS
 from dft2spectra.locks import output_lock
+from dft2spectra.processes import run_child
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.structures import prototypes
 from dft2spectra.structures.canonical import DEFAULT_MOMENTS_MUB, reduced_formula
@@ -194,16 +192,7 @@ def _compute(crystal: dict[str, Any], stem: Path, xc: str, path: Path) -> dict[s
     write_json(f"{stem}.json", crystal)
     command = [sys.executable, "-m", "dft2spectra.crystals.equation_of_state"]
     command += [f"{stem}.json", "--xc", xc, "--output", str(path)]
-    with open(f"{stem}.log", "w", encoding="utf-8") as log:
-        code = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **ONE_THREAD},
-            check=False,
-        ).returncode
-    if code == 0 and path.exists():
+    how = run_child(command, f"{stem}.log", ONE_THREAD)
+    if path.exists():
         return dict(read_json(path))
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     raise ProcessDied(f"{how}, see {stem}.log")

@@ -7,33 +7,30 @@ for the first and takes its record if that is current; it computes only if the f
 """
 
 import argparse
-import ctypes
 import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dft2spectra.crystals.bundles import record_is_current
 from dft2spectra.disk import refusal
-from dft2spectra.locks import output_lock
-from dft2spectra.records import kept, read_json
-
-# prctl(2): signal to a process whose parent has died.
-PR_SET_PDEATHSIG = 1
-# Loaded before any fork: the child of a process with threads should do as little as possible.
-LIBC = ctypes.CDLL(None)
-
-# Time for an MPI launcher to end its processes.
-END_S = 10.0
+from dft2spectra.locks import Lock, output_lock
+from dft2spectra.processes import run_child
+from dft2spectra.records import kept, read_json, temporary_path
 
 
 def obtain_record(
-    structure_path: Path, settings: dict[str, Any], path: Path, log: Path, launcher: list[str]
+    structure_path: Path,
+    settings: dict[str, Any],
+    path: Path,
+    log: Path,
+    launcher: list[str],
+    keep: bool = False,
 ) -> tuple[Any, str]:
     """Record of a crystal, and in words where it comes from.
 
@@ -51,15 +48,21 @@ def obtain_record(
         File for the progress of the calculation.
     launcher
         Words before ``python``, such as ``mpiexec -n 4``; empty without MPI.
+    keep
+        Whether Snakemake knows the record by its name, and deletes it: see
+        :func:`dft2spectra.records.kept`.
     """
     structure = read_json(structure_path)
-    with output_lock(path, partial(print, flush=True)):
+    with (
+        output_lock(path, partial(print, flush=True)) as lock,
+        kept(path) if keep else nullcontext(),
+    ):
         record = current_record(path, structure, settings)
         if record is not None:
             return record, "is there"
         if reason := refusal(path.parent):
             return None, f"was not begun, {reason.removesuffix('.')}"
-        how = _compute(structure_path, settings, path, log, launcher)
+        how = _compute(structure_path, settings, path, log, launcher, lock)
         record = current_record(path, structure, settings)
         return record, "computed" if record else f"its process {how}"
 
@@ -74,43 +77,33 @@ def current_record(path: Path, structure: dict[str, Any], settings: dict[str, An
 
 
 def _compute(
-    structure: Path, settings: dict[str, Any], record: Path, log: Path, launcher: list[str]
+    structure: Path,
+    settings: dict[str, Any],
+    record: Path,
+    log: Path,
+    launcher: list[str],
+    lock: Lock,
 ) -> str:
-    """Compute one crystal in a child process; how the process ended, in words."""
+    """Compute one crystal in a child process; how the process ended, in words.
+
+    The child writes under a name of its own: if this job is suspended for so long that another one
+    takes over, its record comes too late and is not written over the other's.
+    """
     record.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
+    own = temporary_path(record)
     command = [*launcher, sys.executable, "-m", "dft2spectra.crystals"]
     command += ["--structure", str(structure), "--settings", json.dumps(settings)]
-    command += ["--output", str(record), "--log", str(log)]
+    command += ["--output", str(own), "--log", str(log)]
     mpi = {"OMP_NUM_THREADS": "1", "GPAW_MPI_BACKEND": "cgpaw"} if launcher else {}
-    with (
-        open(log, "a", encoding="utf-8") as file,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **mpi},
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        ) as process,
-    ):
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            raise
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process with its parent: a second job must not meet it."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    try:
+        how = run_child(command, log, mpi)
+        if own.exists():
+            lock.check()
+            os.replace(own, record)
+    finally:
+        own.unlink(missing_ok=True)
+    return how
 
 
 def release_on_sigterm() -> None:
@@ -139,10 +132,9 @@ def main() -> None:
     arguments = parser.parse_args()
     release_on_sigterm()
     like = arguments.settings, arguments.output, arguments.log, arguments.launcher
-    with kept(arguments.output):
-        record, how = obtain_record(arguments.structure, *like)
-        if record is None:
-            sys.exit(f"{arguments.output}: {how}; run again to compute it.")
+    record, how = obtain_record(arguments.structure, *like, keep=True)
+    if record is None:
+        sys.exit(f"{arguments.output}: {how}; run again to compute it.")
     print(f"{arguments.output}: {record['status']}, {how}", flush=True)
 
 

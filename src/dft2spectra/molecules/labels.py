@@ -308,12 +308,13 @@ def _failure(
 
 def _read_part(path: Path, identity: str) -> dict[str, Any] | None:
     """Label of a part file; ``None`` where there is none of this identity."""
-    if not path.exists():
-        return None
-    with np.load(path) as data:
-        if str(data["identity"]) != identity:
-            return None
-        return {key: _plain(data[key]) for key in LABEL}
+    try:
+        with np.load(path) as data:
+            if str(data["identity"]) == identity:
+                return {key: _plain(data[key]) for key in LABEL}
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        pass  # none, or none of ours
+    return None
 
 
 def _columns(

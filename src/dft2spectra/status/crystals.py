@@ -175,12 +175,20 @@ def _newest_speed(
 ) -> tuple[float, int]:
     """Speed of the machine by the newest records of the campaign, and by how many."""
     done = [
-        (os.stat(each.path).st_mtime_ns, each.record, structure)
+        (_written(each.path), each.record, structure)
         for structure, each in zip(structures, found, strict=True)
         if each.record and each.path
     ]
     newest = sorted(done, key=lambda item: item[0], reverse=True)[:NEWEST]
     return speed([item[2] for item in newest], [item[1] for item in newest], settings)
+
+
+def _written(path: Path) -> int:
+    """When a file was written, ns; 0 if it was removed meanwhile."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _costs(
