@@ -101,8 +101,8 @@ class Campaign:
 
     def records(self) -> dict[str, bytes]:
         """Content of the DFT records by structure id, those in bundles that go on among them."""
-        found = [*self.results.glob("hyperfine/bundles/records/*.json")]
-        found += self.results.glob("hyperfine/*.json")
+        found = [*self.results.glob("hyperfine/bundles/records/[!.]*.json")]
+        found += self.results.glob("hyperfine/[!.]*.json")
         return {path.stem: path.read_bytes() for path in found}
 
     def statuses(self) -> dict[str, Any]:
