@@ -47,7 +47,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent.resolve(), _place_hash())
-        temporary = temporary_path(path)
+        unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
+        temporary = path.with_name(f".{path.name}.{unique}{path.suffix}")
         try:
             yield temporary
             with open(temporary, "rb+") as handle:
@@ -55,12 +56,6 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def temporary_path(path: str | Path) -> Path:
-    """A name beside ``path`` that says which process writes under it."""
-    unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return Path(path).with_name(f".{Path(path).name}.{unique}{Path(path).suffix}")
 
 
 @cache

@@ -13,7 +13,8 @@ import pytest
 from dft2spectra.crystals import gpaw_runner, starts
 from dft2spectra.crystals.gpaw_runner import compute_hyperfine
 from dft2spectra.crystals.starts import start_moments, to_atoms
-from dft2spectra.records import content_hash, write_json
+from dft2spectra.locks import Lock, LockLostError, Owner, output_lock
+from dft2spectra.records import content_hash, read_json, write_json
 
 SETTINGS = {
     "cutoff_ev": 250,
@@ -82,6 +83,20 @@ def test_ladder_is_climbed_and_unconverged_is_a_record(tmp_path):
     scratch = tmp_path / "record.scratch"
     assert str(scratch) in record["reason"]
     assert len(list(scratch.glob("*.gpaw.txt"))) == 3
+
+
+def test_nothing_is_written_over_the_record_of_who_took_the_lock_over(tmp_path, monkeypatch):
+    record = {"status": "converged", "wall_time_s": 0.0}
+    monkeypatch.setattr(gpaw_runner, "compute_record", lambda *_: record)
+    write_json(tmp_path / "structure.json", iron())
+    output = tmp_path / "record.json"
+    arguments = tmp_path / "structure.json", SETTINGS, output, tmp_path / "log"
+    with output_lock(output) as lock:
+        with pytest.raises(LockLostError):
+            compute_hyperfine(*arguments, Lock(lock.path, Owner(token="of an earlier job")))
+        assert not output.exists()
+        compute_hyperfine(*arguments, lock)
+    assert read_json(output) == record
 
 
 def test_second_rung_can_succeed(tmp_path):

@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--lock-token", required=True)
     arguments = parser.parse_args()
     structure, settings = read_json(arguments.structure), arguments.settings
     ledger = Path(os.environ.get("STUB_LEDGER", "")) / structure["structure_id"]

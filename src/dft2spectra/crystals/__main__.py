@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from dft2spectra.crystals.gpaw_runner import compute_hyperfine
+from dft2spectra.locks import Lock, Owner, lock_path
 
 
 def main() -> None:
@@ -21,8 +22,16 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="record to write (JSON)")
     parser.add_argument("--log", type=Path, help="progress, one line per iteration; else stdout")
+    parser.add_argument(
+        "--lock-token", help="write only while the lock of the record still has this token"
+    )
     arguments = parser.parse_args()
-    compute_hyperfine(arguments.structure, arguments.settings, arguments.output, arguments.log)
+    lock = None
+    if arguments.lock_token:
+        lock = Lock(lock_path(arguments.output), Owner(token=arguments.lock_token))
+    compute_hyperfine(
+        arguments.structure, arguments.settings, arguments.output, arguments.log, lock
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dft2spectra.crystals.bundles import METHOD
 from dft2spectra.crystals.gpaw_input import gpaw_parameters
 from dft2spectra.crystals.sites import site_table
 from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_moments, to_atoms
+from dft2spectra.locks import Lock
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import HARTREE_EV
 from dft2spectra.versions import method_versions
@@ -247,11 +248,20 @@ def compute_record(
 
 
 def compute_hyperfine(
-    structure_path: Path, settings: dict[str, Any], output: Path, log_path: Path | None
+    structure_path: Path,
+    settings: dict[str, Any],
+    output: Path,
+    log_path: Path | None,
+    lock: Lock | None = None,
 ) -> dict[str, Any]:
     """Compute the record of the structure in a file and write it, whole or not at all.
 
     GPAW's output goes to the folder ``<output>.scratch``, which stays when an attempt failed.
+
+    Raises
+    ------
+    LockLostError
+        Another process has taken the lock of the output over meanwhile; nothing is written.
     """
     structure = read_json(structure_path)
     scratch = output.with_suffix(".scratch")
@@ -272,6 +282,8 @@ def compute_hyperfine(
     gpw = output.with_suffix(".gpw") if settings["keep_gpw"] else None
     record = compute_record(structure, settings, log, scratch, gpw)
     if world.rank == 0:
+        if lock is not None:
+            lock.check()
         write_json(output, record)
         log(f"{record['status']} in {record['wall_time_s']:.1f} s")
         if record["status"] == Status.CONVERGED:

@@ -8,7 +8,6 @@ for the first and takes its record if that is current; it computes only if the f
 
 import argparse
 import json
-import os
 import shlex
 import signal
 import sys
@@ -21,7 +20,7 @@ from dft2spectra.crystals.bundles import record_is_current
 from dft2spectra.disk import refusal
 from dft2spectra.locks import Lock, output_lock
 from dft2spectra.processes import run_child
-from dft2spectra.records import kept, read_json, temporary_path
+from dft2spectra.records import kept, read_json
 
 
 def obtain_record(
@@ -86,24 +85,16 @@ def _compute(
 ) -> str:
     """Compute one crystal in a child process; how the process ended, in words.
 
-    The child writes under a name of its own: if this job is suspended for so long that another one
-    takes over, its record comes too late and is not written over the other's.
+    The child looks at the lock before it writes: if this job was suspended for so long that another
+    one took over, its record comes too late.
     """
     record.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    own = temporary_path(record)
     command = [*launcher, sys.executable, "-m", "dft2spectra.crystals"]
     command += ["--structure", str(structure), "--settings", json.dumps(settings)]
-    command += ["--output", str(own), "--log", str(log)]
+    command += ["--output", str(record), "--log", str(log), "--lock-token", lock.owner.token]
     mpi = {"OMP_NUM_THREADS": "1", "GPAW_MPI_BACKEND": "cgpaw"} if launcher else {}
-    try:
-        how = run_child(command, log, mpi)
-        if own.exists():
-            lock.check()
-            os.replace(own, record)
-    finally:
-        own.unlink(missing_ok=True)
-    return how
+    return run_child(command, log, mpi)
 
 
 def release_on_sigterm() -> None:
