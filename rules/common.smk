@@ -33,7 +33,7 @@ from dft2spectra.structures.sources import planned
 from dft2spectra.versions import method_versions
 
 # Thousands of jobs are millions of objects that stay: looking through them for garbage less often
-# saves a tenth of the time of a dry-run.
+# saves a twentieth of the time of a dry-run.
 gc.set_threshold(200_000, 50, 100)
 
 # The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.

@@ -2,8 +2,7 @@
 
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,21 +19,14 @@ from dft2spectra.disk import (
 )
 from dft2spectra.records import kept, kept_path, read_json, write_json
 
+Mount = Callable[[Path, str], None]
+
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, mount: Mount) -> Path:
     """A file system of its own of 256 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"mount cannot be run: {error}")
-    if done.returncode:
-        pytest.skip(f"mounting a file system needs root: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    mount(tmp_path / "disk", "size=256k")
+    return tmp_path / "disk"
 
 
 def fill(folder: Path, left: int = 0) -> Path:
@@ -43,10 +35,6 @@ def fill(folder: Path, left: int = 0) -> Path:
     room = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     path.write_bytes(bytes(room - left))
     return path
-
-
-def read_only(folder: Path, value: str = "ro") -> None:
-    subprocess.run(["mount", "-o", f"remount,{value}", str(folder)], check=True)
 
 
 def test_nothing_is_said_and_left_where_all_is_well(tmp_path: Path) -> None:
@@ -71,8 +59,8 @@ def test_full(small_disk: Path) -> None:
     assert refusal(small_disk) is None
 
 
-def test_read_only(small_disk: Path) -> None:
-    read_only(small_disk)
+def test_read_only(small_disk: Path, mount: Mount) -> None:
+    mount(small_disk, "ro")
     for said in (refusal(small_disk / "run"), refusal(small_disk), forbidden(small_disk)):
         assert said is not None
         assert "Read-only file system" in said
@@ -101,13 +89,13 @@ def test_a_record_is_whole_or_the_one_before(small_disk: Path) -> None:
 
 
 def test_a_result_stays_where_its_second_name_cannot_be_written(
-    small_disk: Path, caplog: pytest.LogCaptureFixture
+    small_disk: Path, mount: Mount, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = small_disk / "record.json"
     with kept(path):
         write_json(path, {"a": 1})
-        read_only(small_disk)
-    read_only(small_disk, "rw")
+        mount(small_disk, "ro")
+    mount(small_disk, "rw")
     assert read_json(path) == {"a": 1}
     assert not kept_path(path).exists()
     assert "Read-only file system" in caplog.text

@@ -48,6 +48,17 @@ class Campaign:
             timeout=600,
         )
 
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Snakemake on two cores, with its jobs in a session and process group of its own."""
+        return subprocess.Popen(
+            self.command("--cores", "2", *arguments),
+            cwd=self.folder,
+            env=self.variables(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
     def finish(self, *arguments: str) -> str:
         """Run Snakemake, which must succeed; what it wrote."""
         done = self.run(*arguments)

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -107,14 +106,7 @@ def test_kill_9_of_a_job(fresh: Campaign, single: Campaign) -> None:
     """At most the crystal in hand is lost; the process that computed it does not live on."""
     fresh.environment["STUB_SECONDS"] = "1.5"
     arguments = config(fresh, structures_per_job=6, job_minutes=10000)
-    process = subprocess.Popen(
-        fresh.command("--cores", "1", "all_hyperfine", *arguments),
-        cwd=fresh.folder,
-        env=fresh.variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = fresh.start("--cores", "1", "all_hyperfine", *arguments)
     folder = hyperfine(fresh) / "bundles" / "records"
     end = time.monotonic() + 200
     while len(list(folder.glob("[A-Z]*.json"))) < 2 and time.monotonic() < end:

@@ -19,18 +19,6 @@ TARGETS = ("all_structures", "all_hyperfine")
 STATUSES = ("converged", "not_converged", "failed", "rejected", "running", "waiting")
 
 
-def start(campaign: Campaign, *targets: str) -> subprocess.Popen[bytes]:
-    """Snakemake with its jobs in a process group of its own."""
-    return subprocess.Popen(
-        campaign.command("--cores", "2", *targets),
-        cwd=campaign.folder,
-        env=campaign.variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def shown(campaign: Campaign, *arguments: str) -> str:
     """What the command says."""
     command = [sys.executable, "-m", "dft2spectra.status"]
@@ -68,7 +56,7 @@ def wait_for(
 def test_beside_a_running_campaign(fresh: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fresh.folder)
     fresh.environment |= {"STUB_SECONDS": "4", "STUB_UNCONVERGED": "FeCo"}
-    process = start(fresh, *TARGETS)
+    process = fresh.start(*TARGETS)
     try:
 
         def at_work(state: dict[str, Any]) -> bool:
@@ -117,7 +105,7 @@ def test_a_running_trajectory(fresh: Campaign, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(fresh.folder)
     fresh.environment["STUB_STEP_SECONDS"] = "0.1"
     target = "results/stub/molecules/water/trajectories/1.npz"
-    process = start(fresh, target)
+    process = fresh.start(target)
     try:
 
         def under_way(state: dict[str, Any]) -> bool:

@@ -1,8 +1,7 @@
 """A disk that fills up, and results that cannot be written: it is said, and nothing is lost."""
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,33 +11,6 @@ from campaign import ROOT, Campaign, stub_library
 TARGETS = ("all_structures", "all_hyperfine")
 CRYSTALS = 6
 Mount = Callable[[Path, str], None]
-
-
-@pytest.fixture
-def mount() -> Iterator[Mount]:
-    """Function that puts a folder on a file system in memory with options such as ``size=1m``.
-
-    Called again for the same folder it changes the options.
-    """
-    mounted: list[Path] = []
-
-    def put(folder: Path, options: str) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        if folder in mounted:
-            command = ["mount", "-o", f"remount,{options}", str(folder)]
-        folder.mkdir(exist_ok=True)
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except OSError as error:
-            pytest.skip(f"mount cannot be run: {error}")
-        if done.returncode:
-            pytest.skip(f"mounting a file system needs root: {done.stderr.strip()}")
-        if folder not in mounted:
-            mounted.append(folder)
-
-    yield put
-    for folder in reversed(mounted):
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

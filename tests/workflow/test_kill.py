@@ -92,18 +92,6 @@ def undisturbed(
     return lambda kind: run(TARGETS[kind])
 
 
-def start(campaign: Campaign, *targets: str) -> subprocess.Popen[bytes]:
-    """Snakemake in a session of its own."""
-    return subprocess.Popen(
-        campaign.command("--cores", "2", *targets),
-        cwd=campaign.folder,
-        env=campaign.variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def trials() -> list[object]:
     return [
         pytest.param(kind, seed, marks=[] if (kind, seed) in QUICK else [pytest.mark.slow])
@@ -126,7 +114,7 @@ def test_kill_9_at_a_random_time(
     delay_s, killed, number = chance.uniform(0.2, 0.9) * expected.seconds, False, 0
     while not killed:  # it may have been quicker than the undisturbed one
         campaign = new_campaign(tmp_path / str(number), kind, library)
-        process = start(campaign, *TARGETS[kind])
+        process = campaign.start(*TARGETS[kind])
         time.sleep(delay_s)
         killed = process.poll() is None
         # The trials of the default suite are one of each.
@@ -173,13 +161,13 @@ def test_second_job_waits_for_the_first(tmp_path: Path, library: Path, kind: str
         return [path.read_text("utf-8") for path in folder.glob("*.log")]
 
     target = "results/stub/hyperfine/summary.csv"
-    killed = start(campaign, target, "--cores", "1")
+    killed = campaign.start(target, "--cores", "1")
     wait_until(killed, lambda: bool(list(ledger.glob("*.running"))))
     killed.kill()
     killed.wait()
     (first,) = (path.stem for path in ledger.glob("*.running"))
     campaign.finish("--unlock")
-    rerun = start(campaign, target)
+    rerun = campaign.start(target)
     words = "waiting for process"
     wait_until(rerun, lambda: any(words in log and f".{first}.json.lock" in log for log in logs()))
     gate.touch()
@@ -209,7 +197,7 @@ def test_kill_9_of_a_trajectory(fresh: Campaign) -> None:
     """Snakemake keeps what a trajectory has behind it: the next attempt goes on from there."""
     fresh.environment["STUB_STEP_SECONDS"] = "0.05"
     chunks = results(fresh) / "molecules" / "water" / "trajectories" / "1.npz.chunks"
-    process = start(fresh, "all_infrared")
+    process = fresh.start("all_infrared")
     end = time.monotonic() + 300
     while len(list(chunks.glob("*.chunk"))) < 3 and time.monotonic() < end:
         assert process.poll() is None, "the campaign ended before it could be killed"

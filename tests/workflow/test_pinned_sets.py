@@ -5,7 +5,6 @@ The Materials Project is the one of tests/materials_project_server.py; the clien
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -226,14 +225,7 @@ def test_killed_in_the_middle(cloned: Campaign, project: MaterialsProject) -> No
     online(campaign, project)
     before = sets(campaign)
     project.fault = lambda *_: time.sleep(30) or True
-    process = subprocess.Popen(
-        campaign.command("--cores", "1", "all_retrieved", *FORCED, *OWN),
-        cwd=campaign.folder,
-        env=campaign.variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = campaign.start("--cores", "1", "all_retrieved", *FORCED, *OWN)
     while not project.searches:
         assert process.poll() is None
         time.sleep(0.2)

@@ -240,10 +240,7 @@ def outcomes(
         return found
     for geometry in geometries:
         path = output.with_name(f"{output.name}.parts") / f"{geometry['frame']}.npz"
-        try:
-            label = _read_part(path, label_hash(molecule, geometry["positions_ang"], settings))
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-            continue
+        label = _read_part(path, label_hash(molecule, geometry["positions_ang"], settings))
         if label:
             found.append((label["status"], label["reason"], label["seconds"]))
     return found

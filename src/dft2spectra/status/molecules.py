@@ -88,7 +88,7 @@ def _labels(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list[
     if (folder / "labels").is_dir():
         from dft2spectra.molecules.labels import outcomes  # brings PySCF
 
-        molecule = _quietly_read(folder / "molecule.json", {})
+        molecule = _quietly_read(folder / "molecule.json", None)
         for batch in wanted:
             output = folder / "labels" / f"{batch}.npz"
             running += running_owner(lock_path(output)) is not None
