@@ -12,7 +12,8 @@ queue moved to another node thus waits three minutes and goes on.
 Taking over is a rename: of several that try, one gets it. They take turns by flock on the very file
 that is to go; where a file system has no flock, what was renamed is looked at again and put back if
 it is not the dead lock. An owner that was silent for too long (suspended, cut off) and is back
-finds another token in its lock: :meth:`Lock.check` tells it before it writes.
+finds another token in its lock: :meth:`Lock.check` tells it before it writes. SIGTERM, by which a
+queue ends a job, releases the lock, so that another host need not watch it first.
 """
 
 import fcntl
@@ -20,7 +21,9 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from dft2spectra.disk import explained
 from dft2spectra.processes import is_gone, place, started
@@ -131,10 +135,32 @@ def running_owner(path: str | Path) -> Owner | None:
 
 
 @contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Within the block SIGTERM raises ``SystemExit``; only one thread, and one handler, may."""
+    free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not free or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        # A second one would cut the way out short.
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
 def output_lock(
     output: str | Path, say: Callable[[str], object] = logger.warning
 ) -> Iterator[Lock]:
     """Hold the lock of ``output`` for the length of the block; wait for another process before.
+
+    In the main thread, unless the program has a handler of its own, SIGTERM raises ``SystemExit``.
 
     Parameters
     ----------
@@ -148,10 +174,21 @@ def output_lock(
     OutputLockedError
         This process holds the lock already.
     """
-    path = lock_path(output)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path, _acquire(path, say))
+    with _sigterm_raises():
+        path = lock_path(output)
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = Lock(path, _acquire(path, say))
+        try:
+            with _touched(lock):
+                yield lock
+        finally:
+            _remove(path, lock.owner.token)
+
+
+@contextmanager
+def _touched(lock: Lock) -> Iterator[None]:
+    """Touch a lock from time to time during the block."""
     done = threading.Event()
 
     def keep_touching() -> None:
@@ -160,16 +197,15 @@ def output_lock(
                 lock.touch()
             except OSError as error:
                 # The file server may be back next time; if not, the write itself will fail.
-                logger.warning("%s: cannot be touched (%s)", path, error)
+                logger.warning("%s: cannot be touched (%s)", lock.path, error)
 
-    toucher = threading.Thread(target=keep_touching, name=f"lock of {output}", daemon=True)
+    toucher = threading.Thread(target=keep_touching, name=f"touches {lock.path}", daemon=True)
     toucher.start()
     try:
-        yield lock
+        yield
     finally:
         done.set()
         toucher.join()
-        _remove(path, lock.owner.token)
 
 
 def _acquire(path: Path, say: Callable[[str], object]) -> Owner:

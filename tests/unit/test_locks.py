@@ -90,6 +90,38 @@ def test_fault_in_the_block_releases(output: Path) -> None:
     assert list(output.parent.iterdir()) == []
 
 
+def test_sigterm_releases_the_own_lock_alone(output: Path, holder) -> None:
+    waiting = hold(output)
+    assert "waiting for process" in waiting.stderr.readline()
+    waiting.send_signal(signal.SIGTERM)
+    waiting.communicate()
+    assert waiting.returncode == 128 + signal.SIGTERM
+    assert running_owner(lock_path(output)).pid == holder.pid
+    for _ in range(2):
+        holder.send_signal(signal.SIGTERM)
+    holder.communicate()
+    assert holder.returncode == 128 + signal.SIGTERM
+    assert list(output.parent.iterdir()) == []
+
+
+def test_handler_is_there_for_the_block_alone(output: Path) -> None:
+    with output_lock(output):
+        assert callable(signal.getsignal(signal.SIGTERM))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_handler_of_the_program_stays(output: Path) -> None:
+    caught: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
+    try:
+        with output_lock(output):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert caught == [signal.SIGTERM] * 2
+
+
 def test_second_process_waits_and_names_the_first(output: Path, holder) -> None:
     said: list[str] = []
 

@@ -1,5 +1,10 @@
 """Relaxation: where it ends, that it goes on after a stop, that it refuses to end early."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -79,6 +84,29 @@ def test_stopped_relaxation_goes_on_where_it_was(water, tmp_path):
     assert continued["n_steps"] == whole["n_steps"]
     np.testing.assert_allclose(continued["positions_ang"], whole["positions_ang"], atol=1e-5)
     assert run(water, path) == (continued, [])
+
+
+JOB = """
+import json, sys
+from dft2spectra.molecules.equilibrium import relax
+from dft2spectra.molecules.sources import read_molecule
+water = read_molecule({"name": "water"})
+relax(water, json.loads(sys.argv[2]), sys.argv[1], progress=lambda line: print(line, flush=True))
+"""
+
+
+def test_second_job_waits_and_takes_the_steps_of_the_first(tmp_path):
+    command = [sys.executable, "-c", JOB, str(tmp_path / "r.json"), json.dumps(SETTINGS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert "step 0" in first.stdout.readline()
+        first.send_signal(signal.SIGSTOP)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
+            assert f"waiting for process {first.pid}" in second.stdout.readline()
+            first.send_signal(signal.SIGCONT)
+            assert first.communicate()[0].count("step") >= 3
+            assert second.communicate()[0] == ""
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert os.listdir(tmp_path) == ["r.json"]
 
 
 def test_record_of_other_settings_is_not_used(water, tmp_path):

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.crystals.run_record import current_record, obtain_record, release_on_sigterm
+from dft2spectra.crystals.run_record import current_record, obtain_record
 from dft2spectra.records import read_json, write_json
 
 
@@ -63,7 +63,6 @@ def run_bundle(
 
 def main() -> None:
     """Run a bundle; exit code 1 and the names if a member has no record at the end."""
-    release_on_sigterm()
     parser = argparse.ArgumentParser(
         prog="python -m dft2spectra.crystals.run_bundle", description=__doc__
     )

@@ -9,12 +9,11 @@ for the first and takes its record if that is current; it computes only if the f
 import argparse
 import json
 import shlex
-import signal
 import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dft2spectra.crystals.bundles import record_is_current
 from dft2spectra.disk import refusal
@@ -97,15 +96,6 @@ def _compute(
     return run_child(command, log, mpi)
 
 
-def release_on_sigterm() -> None:
-    """Let SIGTERM end this process in an orderly way: its child ends too, and no lock is left."""
-
-    def end(number: int, frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
-
-
 def main() -> None:
     """Compute one record, or take one; exit code 1 if the process that computes it dies."""
     parser = argparse.ArgumentParser(
@@ -121,7 +111,6 @@ def main() -> None:
         "--launcher", type=shlex.split, default=[], help="MPI launcher with the number of processes"
     )
     arguments = parser.parse_args()
-    release_on_sigterm()
     like = arguments.settings, arguments.output, arguments.log, arguments.launcher
     record, how = obtain_record(arguments.structure, *like, keep=True)
     if record is None:

@@ -2,7 +2,7 @@
 
 Energies and forces of all steps stand in one record, rewritten whole after each step. A job that
 starts again walks the same path through the recorded steps without computing them, so a kill at any
-moment loses the step in hand.
+moment loses the step in hand. A second job waits, and then walks the path of the first.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 from numpy.typing import NDArray
 
+from dft2spectra.locks import Lock, output_lock
 from dft2spectra.molecules.pyscf_input import (
     build_mean_field,
     build_molecule,
@@ -63,6 +64,8 @@ def relax(
 
     Raises
     ------
+    LockLostError
+        This process was silent for so long that another one took the record over.
     ValueError
         A step or the search did not converge; the message says what to change.
     """
@@ -70,11 +73,12 @@ def relax(
         raise ValueError(f"fmax_ev_ang must be positive, not {fmax_ev_ang}")
     name = molecule["name"]
     atoms = Atoms(molecule["symbols"], positions=molecule["positions_ang"])
-    atoms.calc = _RecordedKohnSham(molecule, settings, Path(record_json), progress)
-    # The optimizer itself is silent: its log would show recorded steps as new.
-    search = BFGS(atoms, logfile=None)
-    converged = search.run(fmax=fmax_ev_ang, steps=max_steps)
-    largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    with output_lock(record_json, progress) as lock:
+        atoms.calc = _RecordedKohnSham(molecule, settings, Path(record_json), lock, progress)
+        # The optimizer itself is silent: its log would show recorded steps as new.
+        search = BFGS(atoms, logfile=None)
+        converged = search.run(fmax=fmax_ev_ang, steps=max_steps)
+        largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     if not converged:
         raise ValueError(
             f"{name}: a force of {largest:.4f} eV/Å is left after {search.nsteps} steps (wanted"
@@ -103,11 +107,12 @@ class _RecordedKohnSham(Calculator):
         molecule: Mapping[str, Any],
         settings: Mapping[str, Any],
         path: Path,
+        lock: Lock,
         progress: Callable[[str], None],
     ):
         super().__init__()
         self.molecule, self.settings = molecule, settings
-        self.path, self.progress = path, progress
+        self.path, self.lock, self.progress = path, lock, progress
         self.density: NDArray | None = None
         start = [molecule[key] for key in ("symbols", "positions_ang", "charge")]
         self.identity = content_hash([start, settings_hash(settings)])
@@ -127,6 +132,7 @@ class _RecordedKohnSham(Calculator):
         step = next((s for s in self.steps if s["positions_ang"] == positions), None)
         if step is None:
             step = self._compute(positions)
+            self.lock.check()
             self.steps.append(step)
             write_json(self.path, {"identity": self.identity, "steps": self.steps})
         self.results = {"energy": step["energy_ev"], "forces": np.array(step["forces_ev_ang"])}
