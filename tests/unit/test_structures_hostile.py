@@ -2,11 +2,15 @@
 
 import csv
 import os
+import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dft2spectra.structures.raw import RawStructure, Rejected
+from dft2spectra.structures.screening import effective_limits, screen
 from dft2spectra.structures.sources import collect, write_structures
 
 HOSTILE = Path(__file__).parents[1] / "hostile"
@@ -139,6 +143,30 @@ def test_the_rest_goes_on(collected):
 )
 def test_sentence_says_what_is_wrong(reasons, origin, part):
     assert part in reasons[origin]
+
+
+def test_too_short_distances_do_not_depend_on_the_cell():
+    """The same random crystals in a short and in a skewed cell: same verdict, same distance."""
+    rng = np.random.default_rng(5)
+    refused = []
+    for _ in range(100):
+        cell = rng.uniform(0.8, 6.0) * np.eye(3) + rng.normal(0.0, 0.6, (3, 3))
+        scaled = rng.random((2, 3))
+        skew = np.eye(3, dtype=int)
+        for _ in range(4):
+            i, j = rng.choice(3, 2, replace=False)
+            skew[i] += rng.integers(-2, 3) * skew[j]
+        said = []
+        for rows in (cell, skew @ cell):
+            places = scaled @ cell @ np.linalg.inv(rows)
+            try:
+                screen(RawStructure(rows, ["Fe", "Al"], places), effective_limits(LIMITS))
+                said.append("")
+            except Rejected as rejection:
+                said.append(re.sub(r"^.* (are|and)", "", str(rejection)))
+        assert said[0] == said[1]
+        refused.append(said[0] != "")
+    assert 20 < sum(refused) < 80
 
 
 def test_table_of_rejections(collected, tmp_path):

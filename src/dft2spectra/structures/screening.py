@@ -30,6 +30,8 @@ MAX_INPUT_ATOMS = 2000
 MAX_LENGTH_ANG = 1e4
 # Å³ per atom; the densest element at normal pressure, carbon in diamond, has 5.7.
 MIN_VOLUME_ANG3_PER_ATOM = 1.0
+# Å; shorter than any bond.
+SHORTEST_VECTOR_ANG = 1.0
 
 
 def effective_limits(limits: dict[str, Any]) -> dict[str, Any]:
@@ -148,17 +150,20 @@ def _screen_distances(raw: RawStructure, limits: dict[str, Any]) -> None:
     volume = abs(np.linalg.det(raw.cell)) / len(raw.symbols)
     if volume < MIN_VOLUME_ANG3_PER_ATOM:
         raise Rejected(Reason.OVERLAPPING_ATOMS, f"{volume:.3g} Å³ per atom")
-    reduced, _ = minkowski_reduce(raw.cell)
-    shortest = np.linalg.norm(reduced, axis=1).min()
-    if shortest < 1.0:  # also bounds the number of images below
-        raise Rejected(
-            Reason.OVERLAPPING_ATOMS, f"an atom and its image are {shortest:.3g} Å apart"
-        )
+    cell = raw.cell
+    # No lattice vector is shorter than the least distance between two lattice planes.
+    if 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0).max() < SHORTEST_VECTOR_ANG:
+        cell, _ = minkowski_reduce(cell)
+        shortest = np.linalg.norm(cell, axis=1).min()
+        if shortest < SHORTEST_VECTOR_ANG:  # also bounds the number of images below
+            raise Rejected(
+                Reason.OVERLAPPING_ATOMS, f"an atom and its image are {shortest:.3g} Å apart"
+            )
     positions = (raw.scaled_positions % 1.0) @ raw.cell
     radii = covalent_radii[[atomic_numbers[symbol] for symbol in raw.symbols]]
     fraction, least = limits["min_covalent_fraction"], limits["min_distance_ang"]
     cutoff = max(least, 2.0 * fraction * radii.max())
-    first, second, distance = pairs_within(reduced, positions, cutoff)
+    first, second, distance = pairs_within(cell, positions, cutoff)
     allowed = np.maximum(least, fraction * (radii[first] + radii[second]))
     short = np.flatnonzero(distance < allowed)
     if len(short):
