@@ -111,10 +111,26 @@ RELAXED = [name for name, source in REMOTE.items() if is_relaxed(source)]
 
 
 def source_files(sources):
-    """Input function: the files that the sources name, pinned sets among them."""
+    """Input function: the files that the sources name, pinned sets among them.
+
+    Without links that lead nowhere, which Snakemake would wait for; the screening rejects them.
+    """
     return lambda wildcards: [
-        path for source in sources for path in input_files(source, LIMITS)
+        path
+        for source in sources
+        for path in input_files(source, LIMITS)
+        if os.path.exists(path) or not os.path.islink(path)
     ]
+
+
+def refuse_names(paths):
+    """Stop at a file whose name Snakemake would not take as it is."""
+    for path in paths:
+        if re.search(r"\{[^{}]*\}|[\ud800-\udfff]", path):
+            raise WorkflowError(
+                f"structures.sources: {path!a}: rename this file; a name with characters in "
+                "braces, or that is no text in UTF-8, cannot be an input of a job."
+            )
 
 
 # Those whose sets decide about the jobs of the campaign.
@@ -203,6 +219,7 @@ def screened(times):
     """Screened structures by id, of the pinned sets as they are now."""
     started = time.monotonic()
     try:
+        refuse_names(source_files(SOURCES)(None))
         accepted, rejected = planned(
             SOURCES,
             LIMITS,

@@ -32,6 +32,7 @@ if BUNDLED:
         `tasks`.
         """
         input:
+            outdated_members,
             "<results>/hyperfine/bundles/{bundle}.members",
             structures=lambda wildcards: expand(
                 "<results>/structures/crystals/{structure}.json",
@@ -64,7 +65,8 @@ if BUNDLED:
     rule write_record:
         """The record of one structure, out of the job that computed it."""
         input:
-            lambda wildcards: expand(
+            outdated,
+            bundle=lambda wildcards: expand(
                 "<results>/hyperfine/bundles/{bundle}.json",
                 bundle=bundle_by_structure(set_times())[wildcards.structure],
             ),
@@ -81,7 +83,7 @@ if BUNDLED:
             mem_mb=growing(500),
             runtime=growing(5),
         shell:
-            "(cp $(dirname {input:q})/records/$(basename {output:q}) {output:q}.part"
+            "(cp $(dirname {input.bundle:q})/records/$(basename {output:q}) {output:q}.part"
             " && mv {output:q}.part {output:q}) 2> {log:q}"
 
 else:
@@ -95,7 +97,8 @@ else:
         so that moving to another machine computes nothing again.
         """
         input:
-            "<results>/structures/crystals/{structure}.json",
+            outdated,
+            structure="<results>/structures/crystals/{structure}.json",
         output:
             "<results>/hyperfine/{structure}.json",
         log:
@@ -114,7 +117,7 @@ else:
             method=GPAW_METHOD,
         shell:
             'launcher="{resources.mpi}"; '
-            "python -m dft2spectra.crystals.run_record --structure {input:q}"
+            "python -m dft2spectra.crystals.run_record --structure {input.structure:q}"
             " --settings {params.settings:q} --output {output:q} --log {log:q}"
             ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 

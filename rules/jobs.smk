@@ -80,6 +80,49 @@ def members(wildcards):
     return bundles()[wildcards.bundle]
 
 
+@cache
+def say_outdated():
+    """Say once that there are records that are not taken."""
+    logger.info(
+        f"Records in {HYPERFINE} that are damaged, or of another version of their crystal, of other "
+        "settings or an older method, are computed again."
+    )
+
+
+def is_outdated(record, structure):
+    """Whether a record is not what a calculation of the structure would give now."""
+    from dft2spectra.crystals.run_record import current_record
+
+    return current_record(record, crystal(structure), GPAW) is None
+
+
+def outdated(wildcards):
+    """Input function without files: a record that is no longer good is made anew.
+
+    The record itself decides, not what Snakemake remembers of its job: that is gone with the folder
+    `.snakemake`, and no file that was damaged, or copied from elsewhere, is in it.
+    """
+    path = HYPERFINE / f"{wildcards.structure}.json"
+    if workflow.is_main_process and path.exists():
+        if is_outdated(path, wildcards.structure):
+            say_outdated()
+            workflow.dag.forcefiles.add(str(path))
+    return []
+
+
+def outdated_members(wildcards):
+    """As `outdated`, for a bundle that has been computed: also if a record of it is gone."""
+    path = HYPERFINE / "bundles" / f"{wildcards.bundle}.json"
+    if workflow.is_main_process and path.exists():
+        folder = HYPERFINE / "bundles" / "records"
+        for structure in members(wildcards):
+            if is_outdated(folder / f"{structure}.json", structure):
+                say_outdated()
+                workflow.dag.forcefiles.add(str(path))
+                break
+    return []
+
+
 def costs(wildcards):
     """Predicted costs of the structures of a job."""
     times = set_times()

@@ -135,7 +135,7 @@ def running_owner(path: str | Path) -> Owner | None:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Within the block SIGTERM raises ``SystemExit``; only one thread, and one handler, may."""
     free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if not free or threading.current_thread() is not threading.main_thread():
@@ -174,7 +174,7 @@ def output_lock(
     OutputLockedError
         This process holds the lock already.
     """
-    with _sigterm_raises():
+    with sigterm_raises():
         path = lock_path(output)
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def _acquire(path: Path, say: Callable[[str], object]) -> Owner:
         if dead:
             _remove(path, owner.token)
             continue
-        if waits_for != owner.token or not waits_for:
+        if waits_for != (owner.token or "nobody"):
             waits_for = owner.token or "nobody"
             say(
                 f"{path}: waiting for process {owner.pid or 'without a number'} on"

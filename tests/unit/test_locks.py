@@ -122,6 +122,17 @@ def test_handler_of_the_program_stays(output: Path) -> None:
     assert caught == [signal.SIGTERM] * 2
 
 
+def test_lock_without_content_is_named_once(output: Path, monkeypatch) -> None:
+    """Its maker died before it wrote who it is."""
+    monkeypatch.setattr(locks, "STALE_S", 1.0)
+    lock_path(output).touch()
+    said: list[str] = []
+    with output_lock(output, said.append):
+        pass
+    (sentence,) = said
+    assert "process without a number on an unknown host" in sentence
+
+
 def test_second_process_waits_and_names_the_first(output: Path, holder) -> None:
     said: list[str] = []
 

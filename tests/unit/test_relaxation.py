@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
+import time
 from functools import partial
 
 import numpy as np
@@ -84,6 +87,32 @@ def test_a_process_that_ends_badly_is_no_result(tmp_path, monkeypatch, script, w
     assert f"Cl=Al,Cs=Fe {words}, see {tmp_path / 'scratch'}" in str(failure.value)
     assert sum(words in line for line in lines) == 1
     assert len(list((tmp_path / "scratch").glob("*.record.json"))) == 1  # not done again
+
+
+JOB = """
+import sys
+from pathlib import Path
+from test_relaxation import SOURCE, fetched
+sys.executable = sys.argv[2]
+fetched(Path(sys.argv[1]), [], SOURCE | {"elements": ["Al", "Ti"], "n_elements": [2, 2]})
+"""
+
+
+def test_sigterm_leaves_no_lock(tmp_path):
+    """As a queue sends it: to the job and to the processes that it has started."""
+    sleeper = pretend_python(tmp_path, "exec sleep 30")
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB, str(tmp_path), sleeper],
+        cwd=os.path.dirname(__file__),
+        start_new_session=True,
+    )
+    scratch, end = tmp_path / "scratch", time.monotonic() + 60
+    while len(list(scratch.glob("*.log"))) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(list(scratch.glob(".*.lock"))) == 2
+    os.killpg(job.pid, signal.SIGTERM)
+    assert job.wait(60) == 128 + signal.SIGTERM
+    assert list(scratch.glob(".*.lock")) == []
 
 
 def test_nothing_is_pinned_if_a_process_dies(tmp_path, monkeypatch):

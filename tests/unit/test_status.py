@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -518,7 +519,21 @@ def test_messages_instead_of_a_state(results: Path) -> None:
     assert state["molecules"]["water"]["labels"]["wanted"] > 0
     assert "all_structures" in as_text(state)
     Path("config.yaml").unlink()
-    assert "go where you start Snakemake" in command().stderr
+    (line,) = command().stderr.splitlines()
+    assert line.endswith("go where you start Snakemake.")
+
+
+def test_reader_that_has_seen_enough(results: Path) -> None:
+    """As `| head -1`: no word on standard error."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dft2spectra.status", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()  # type: ignore[union-attr]
+    assert process.stderr.read() == ""  # type: ignore[union-attr]
+    assert process.wait() == -signal.SIGPIPE
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)

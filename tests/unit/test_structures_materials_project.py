@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(materials_project, "PAGE", 2)
     monkeypatch.setattr(materials_project, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(materials_project, "TIMEOUT_S", (2.0, 1.0))
+    monkeypatch.setattr(materials_project, "ANSWER_S", 1.5)
 
 
 @pytest.fixture
@@ -277,6 +279,22 @@ def too_slow(handler: Any, _: dict[str, Any]) -> None:
     server.wait(1.5)
 
 
+def dripping(handler: Any, _: dict[str, Any]) -> bool:
+    send_bytes(handler, b"{", announced=1000)
+    try:
+        for _ in range(50):
+            handler.wfile.write(b" ")
+            server.wait(0.2)
+    except OSError:  # the client has gone
+        handler.close_connection = True
+    return True
+
+
+def asks_for_hours(handler: Any, _: dict[str, Any]) -> bool:
+    send_bytes(handler, b"", status=429, headers=[("Retry-After", "7200")])
+    return True
+
+
 def one_missing(_: Any, answer: dict[str, Any]) -> None:
     del answer["data"][0]
 
@@ -347,6 +365,8 @@ FAULTS: dict[str, tuple[int, Callable[[Any, dict[str, Any]], Any], str]] = {
     "cut off": (2, cut_off, "IncompleteRead|no whole JSON|Connection broken"),
     "cut off, length as sent": (2, cut_off_unannounced, "no whole JSON"),
     "too slow": (2, too_slow, "[Tt]imed out"),
+    "dripping": (2, dripping, "did not send its whole answer within 1.5 s; run again later"),
+    "asks for hours": (2, asks_for_hours, "answers 429 and asks to wait 7200 s; run again after"),
     "an entry is missing": (1, one_missing, "announced 4 entries, 3 came"),
     "an empty page": (2, empty, "announced 4 entries, 2 came"),
     "a page came twice": (2, repeated, "a page came twice"),
@@ -409,9 +429,12 @@ def test_trouble_that_passes(project: MaterialsProject, status: int, after: str 
 
 def test_trouble_that_stays(project: MaterialsProject) -> None:
     project.fault = answers_first_with(503, 1000)
+    lines: list[str] = []
     with pytest.raises(RetrievalError, match="status 503: busy"):
-        fetch(SOURCE, quiet)
+        fetch(SOURCE, lines.append)
     assert len(project.searches) == 1 + materials_project.RETRIES
+    pause = re.compile(r"the Materials Project answers 503; next attempt in \d+ s")
+    assert len([line for line in lines if pause.fullmatch(line)]) == materials_project.RETRIES
 
 
 def test_equal_entries_on_one_page_collapse(project: MaterialsProject) -> None:
@@ -423,7 +446,8 @@ def test_equal_entries_on_one_page_collapse(project: MaterialsProject) -> None:
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MP_API_ENDPOINT", "http://127.0.0.1:9/")
-    with pytest.raises(RetrievalError, match=r"Connection refused.*Nothing was written"):
+    words = r"cannot be reached \(.*Connection refused\); look at the network.*Nothing was written"
+    with pytest.raises(RetrievalError, match=words):
         retrieve(SOURCE, tmp_path / "mp.json", quiet)
     assert list(tmp_path.iterdir()) == []
 

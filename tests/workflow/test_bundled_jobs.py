@@ -102,6 +102,36 @@ def test_crash_and_no_convergence_of_members(fresh: Campaign, single: Campaign) 
     assert fresh.planned(*TARGETS, *arguments) == {}
 
 
+def test_record_that_is_gone_or_spoilt(fresh: Campaign) -> None:
+    """Only that crystal is computed again, by the job of its bundle."""
+    arguments = in_threes(fresh)
+    fresh.finish(*TARGETS, *arguments)
+    folder = hyperfine(fresh) / "bundles" / "records"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert fresh.planned(*TARGETS, *arguments) == {}
+
+    (name,) = (name for name in before if name.startswith("FeCo-"))
+    good = (folder / name).read_bytes()
+    (folder / name).unlink()
+    (hyperfine(fresh) / name).unlink()
+    fresh.finish(*TARGETS, *arguments)
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert after.pop(name) > before.pop(name)
+    assert after == before
+    assert (hyperfine(fresh) / name).read_bytes() == (folder / name).read_bytes() == good
+
+    tables = {"summarize_hyperfine": 1}
+    for path, jobs in (
+        (folder / name, {"compute_hyperfine": 1, "write_record": 3}),
+        (hyperfine(fresh) / name, {"write_record": 1}),
+    ):
+        path.write_bytes(good[:300])
+        assert fresh.planned(*TARGETS, *arguments) == jobs | tables
+        fresh.finish(*TARGETS, *arguments)
+        assert path.read_bytes() == good
+    assert fresh.planned(*TARGETS, *arguments) == {}
+
+
 def test_kill_9_of_a_job(fresh: Campaign, single: Campaign) -> None:
     """At most the crystal in hand is lost; the process that computed it does not live on."""
     fresh.environment["STUB_SECONDS"] = "1.5"

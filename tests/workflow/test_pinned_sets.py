@@ -113,6 +113,7 @@ def test_life_of_pinned_sets(planning: Campaign, project: MaterialsProject) -> N
     assert failed.returncode != 0
     assert "17 bytes of text/html that are no whole JSON" in failed.stdout
     assert "stays as it was and in use" in failed.stdout
+    assert "Traceback" not in failed.stdout
     assert sets(campaign) == before
     project.requests.clear()
     (campaign.folder / "results" / "stub" / "structures" / "index.csv").unlink()
@@ -215,6 +216,7 @@ def test_without_a_key(planning: Campaign, project: MaterialsProject) -> None:
     done = campaign.run("all_retrieved", *OWN)
     assert done.returncode != 0
     assert "export MP_API_KEY=..." in done.stdout
+    assert "Traceback" not in done.stdout
     assert sets(campaign) == {}
     assert project.requests == []
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dft2spectra.crystals.equation_of_state import METHOD_VERSION, SETTINGS
-from dft2spectra.locks import output_lock
+from dft2spectra.locks import output_lock, sigterm_raises
 from dft2spectra.processes import run_child
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.structures import prototypes
@@ -98,7 +98,8 @@ def fetch(
         progress(f"{number + 1} of {len(found)}  {origin}  {said}")
         return made
 
-    with ThreadPoolExecutor(max_workers=processes) as pool:
+    # Locks are held by the threads: they end their crystals, and begin no other.
+    with sigterm_raises(), ThreadPoolExecutor(max_workers=processes) as pool:
         entries = [made for made in pool.map(entry, range(len(found))) if made is not None]
     if died:
         more = f"; and {len(died) - 5} more" if len(died) > 5 else ""

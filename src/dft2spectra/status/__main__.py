@@ -7,6 +7,7 @@ other settings are counted as waiting.
 
 import argparse
 import json
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,16 +66,16 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="all of it, for programs")
     arguments = parser.parse_args()
+    # A reader such as head that has seen enough ends this program without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     base = [path for path in (Path("config.yaml"),) if path.exists()]
+    missing = f"There is no config.yaml in {Path.cwd()}: go where you start Snakemake."
+    if not base and not arguments.configfile:
+        sys.exit(missing)
     try:
         state = campaign_status(read_config([*base, *arguments.configfile]))
     except (ConfigError, FileNotFoundError) as error:
-        where = (
-            ""
-            if base
-            else f"\nThere is no config.yaml in {Path.cwd()}: go where you start Snakemake."
-        )
-        sys.exit(f"{error}{where}")
+        sys.exit(f"{error}" if base else f"{error}\n{missing}")
     print(json.dumps(state, indent=1, ensure_ascii=False) if arguments.json else as_text(state))
 
 

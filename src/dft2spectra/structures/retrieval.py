@@ -8,7 +8,8 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -239,6 +240,20 @@ def say_on(terminal: TextIO, name: str) -> Progress:
             print(f"retrieve_structures {name}: {line}", file=stream, flush=True)
 
     return say
+
+
+@contextmanager
+def exit_quietly() -> Iterator[None]:
+    """End the program with code 1, and no traceback, if the block could not retrieve a set.
+
+    :func:`retrieve` has told its ``progress`` what happened and what to do.
+    """
+    from dft2spectra.structures.pinned import RetrievalError
+
+    try:
+        yield
+    except RetrievalError:
+        sys.exit(1)
 
 
 def _name(source: Source) -> str:

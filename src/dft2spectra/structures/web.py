@@ -213,7 +213,7 @@ def _network_faults(url: str, timeout_s: float) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         raise RetrievalError(
-            f"{shown(url)} has no valid certificate ({_last_cause(error)}); check the address"
+            f"{shown(url)} has no valid certificate ({last_cause(error)}); check the address"
         ) from None
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
         raise _Passing(f"does not answer within {timeout_s:g} s") from None
@@ -223,11 +223,11 @@ def _network_faults(url: str, timeout_s: float) -> Iterator[None]:
         if isinstance(e, requests.exceptions.RequestException) and not isinstance(
             e, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError
         ):
-            raise RetrievalError(f"{url} cannot be asked: {_last_cause(e)}") from None
-        raise _Passing(f"breaks the connection ({_last_cause(e)})") from None
+            raise RetrievalError(f"{url} cannot be asked: {last_cause(e)}") from None
+        raise _Passing(f"breaks the connection ({last_cause(e)})") from None
 
 
-def _last_cause(error: BaseException) -> str:
+def last_cause(error: BaseException) -> str:
     """The innermost message of a nested network error, in one line."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
