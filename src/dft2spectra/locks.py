@@ -136,7 +136,11 @@ def running_owner(path: str | Path) -> Owner | None:
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Within the block SIGTERM raises ``SystemExit``; only one thread, and one handler, may."""
+    """Within the block SIGTERM raises ``SystemExit``, so that what is held is released.
+
+    Not in other threads than the main one, which may set no handler, nor where the program, or a
+    block around this one, has set one.
+    """
     free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if not free or threading.current_thread() is not threading.main_thread():
         yield
