@@ -15,7 +15,7 @@ from materials_project_server import KEY, MaterialsProject, document, send_bytes
 from mp_api.client.routes.materials.summary import SummaryRester
 from pymatgen.core import Lattice, Structure
 
-from dft2spectra.structures import materials_project
+from dft2spectra.structures import materials_project, materials_project_session
 from dft2spectra.structures.materials_project import check, fetch
 from dft2spectra.structures.materials_project_entries import FIELDS
 from dft2spectra.structures.pinned import RetrievalError, Retrieved, read
@@ -62,9 +62,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MP_API_KEY", KEY)
     monkeypatch.delenv("PMG_MAPI_KEY", raising=False)
     monkeypatch.setattr(materials_project, "PAGE", 2)
-    monkeypatch.setattr(materials_project, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(materials_project, "TIMEOUT_S", (2.0, 1.0))
-    monkeypatch.setattr(materials_project, "ANSWER_S", 1.5)
+    monkeypatch.setattr(materials_project_session, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(materials_project_session, "TIMEOUT_S", (2.0, 1.0))
+    monkeypatch.setattr(materials_project_session, "ANSWER_S", 1.5)
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ def test_fault_leaves_the_pinned_set_alone(
     project.requests.clear()
     page, act, words = FAULTS[name]
     if act is too_slow:
-        monkeypatch.setattr(materials_project, "RETRIES", 0)
+        monkeypatch.setattr(materials_project_session, "RETRIES", 0)
     project.fault = on_page(page, act)
     lines: list[str] = []
     with pytest.raises(RetrievalError, match=words) as caught:
@@ -432,9 +432,11 @@ def test_trouble_that_stays(project: MaterialsProject) -> None:
     lines: list[str] = []
     with pytest.raises(RetrievalError, match="status 503: busy"):
         fetch(SOURCE, lines.append)
-    assert len(project.searches) == 1 + materials_project.RETRIES
+    assert len(project.searches) == 1 + materials_project_session.RETRIES
     pause = re.compile(r"the Materials Project answers 503; next attempt in \d+ s")
-    assert len([line for line in lines if pause.fullmatch(line)]) == materials_project.RETRIES
+    assert (
+        len([line for line in lines if pause.fullmatch(line)]) == materials_project_session.RETRIES
+    )
 
 
 def test_equal_entries_on_one_page_collapse(project: MaterialsProject) -> None:
