@@ -27,7 +27,7 @@ __all__ = [
 
 # For the whole package: raised when the same files would give other structures. Part of the
 # fingerprint, so that a raised number reaches the structures before any job is planned.
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 
 Structure = dict[str, Any]
 Rejection = dict[str, Any]
