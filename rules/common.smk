@@ -21,6 +21,7 @@ from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
 from dft2spectra.records import drop_kept
+from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.structures.inputs import input_files
 from dft2spectra.structures.retrieval import (
     answers_other_settings,
@@ -66,7 +67,11 @@ BATCHES = batches(config["sampling"])
 
 # Calibration compounds are part of the campaign: one record serves both.
 SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
-LIMITS = {key: value for key, value in config["structures"].items() if key != "sources"}
+LIMITS = {
+    key: value
+    for key, value in config["structures"].items()
+    if key not in ("sources", "design")
+}
 LIMITS["xc"] = config["gpaw"]["xc"]  # elements without a dataset are rejected
 PINNED = str(Path(config["structures"]["pinned"]))
 CANDIDATE_LIMITS = LIMITS | {"max_atoms": config["candidates"]["max_atoms"]}
@@ -225,6 +230,7 @@ def screened(times):
             LIMITS,
             Path("results", config["run"], "structures"),
             logger.info if workflow.is_main_process else lambda line: None,
+            config["structures"]["design"],
         )
     except ValueError as error:
         raise WorkflowError(str(error))

@@ -171,7 +171,7 @@ rule write_measured:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=as_json("provenance"),
+        content=as_json("provenance", *PLACE_KEYS),
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"

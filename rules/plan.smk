@@ -28,6 +28,8 @@ rule screen_predicted:
     params:
         sources=PREDICTED,
         limits=LIMITS,
+        # Ids follow the volumes: a design holds for the relaxed ones.
+        design=None,
         method=method_versions("structures.sources"),
     script:
         "../scripts/screen_predicted.py"

@@ -68,6 +68,7 @@ rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:
         source_files(SOURCES),
+        config["structures"]["design"] or [],
     output:
         report(
             "<results>/structures/rejected.csv",
@@ -98,6 +99,7 @@ rule screen_structures:
     params:
         sources=SOURCES,
         limits=LIMITS,
+        design=config["structures"]["design"],
         method=method_versions("structures.sources"),
     script:
         "../scripts/screen_structures.py"
@@ -107,7 +109,8 @@ rule write_crystal:
     """One crystal as its DFT job reads it.
 
     The content is a parameter, not taken from the folder that screen_structures writes: so a job
-    reruns when its own crystal changes, not when another one joins or a measured value is added.
+    reruns when its own crystal changes, not when another one joins, it gets another place in the
+    design or a measured value is added.
     """
     output:
         "<results>/structures/crystals/{structure}.json",
@@ -122,7 +125,7 @@ rule write_crystal:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=as_json("measured", "provenance"),
+        content=as_json("measured", "provenance", *PLACE_KEYS),
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"

@@ -7,7 +7,7 @@ sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
 from dft2spectra.structures.sources import collect, fingerprint, write_structures
 
-sources, limits = snakemake.params.sources, snakemake.params.limits
-stamp = fingerprint(sources, limits)
+asked = snakemake.params.sources, snakemake.params.limits, snakemake.params.design
+stamp = fingerprint(*asked)
 folder = Path(snakemake.output.table).parent
-write_structures(*collect(sources, limits), folder, fingerprint=stamp)
+write_structures(*collect(*asked), folder, fingerprint=stamp)

@@ -7,6 +7,7 @@ from typing import Any
 
 from dft2spectra.config_messages import Finding, Key, nearest
 from dft2spectra.structures import retrieval
+from dft2spectra.structures.design import read_design
 from dft2spectra.structures.listing import list_files
 
 FRACTION_TOLERANCE = 1e-3
@@ -27,6 +28,11 @@ def _mossbauer_errors(config: dict[str, Any]) -> Iterator[Finding]:
             yield from _source_errors((section, "sources", number), source, named)
             yield from _parent_errors((section, "sources", number), source, config)
     yield from _folder_errors(config["structures"]["pinned"], named)
+    if config["structures"]["design"] is not None:
+        try:
+            read_design(config["structures"]["design"])
+        except ValueError as error:
+            yield ("structures", "design"), str(error)
     yield from _element_errors(config["gpaw"]["efg_elements"])
     if config["gpaw"]["semicore_efg"] and config["gpaw"]["xc"] != "PBE":
         yield ("gpaw", "semicore_efg"), "allowed: false unless gpaw.xc is PBE"

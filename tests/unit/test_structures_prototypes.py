@@ -361,3 +361,85 @@ def test_impossible_settings_are_named(settings, words):
 def test_provenance_can_be_written_as_json():
     accepted, _ = collect([source("B2", elements=["Al"], strains=STRAINS)], LIMITS)
     assert json.loads(json.dumps(accepted)) == accepted
+
+
+# --- decorations one by one ----------------------------------------------------------------------
+
+
+def test_listed_decorations_are_made_and_no_others():
+    """Fe3AlC and Fe3SnN, antiperovskites, and one that is none of them."""
+    listed = [
+        {"Ca": "Al", "Ti": "C", "O": "Fe"},
+        {"Ca": "Sn", "Ti": "N", "O": "Fe"},
+        {"Ca": "Fe", "Ti": "N", "O": "Ni"},
+    ]
+    counted = prototypes.count(source("E2_1", decorations=listed))
+    assert (counted["structures"], counted["copies"]) == (3, 1)
+    made = crystals("E2_1", decorations=listed)
+    formulas = {canonical_form(raw)["formula"] for raw in made.values()}
+    assert formulas == {"AlFe3C", "Fe3SnN", "FeNi3N"}
+    assert any(origin.endswith(":Ca=Al,O=Fe,Ti=C") for origin in made)
+    elements = crystals("E2_1", elements=["Al", "C"], n_elements=[3, 3])
+    (same,) = [raw for origin, raw in elements.items() if origin.endswith("Ca=Al,O=Fe,Ti=C")]
+    (listed_one,) = [raw for origin, raw in made.items() if origin.endswith("Ca=Al,O=Fe,Ti=C")]
+    assert np.allclose(same.cell, listed_one.cell)
+
+
+def test_orbits_can_be_listed_too():
+    """A7B in the Ca7Ge type: only the two orbits of Ca are told apart."""
+    label = "A7B_cF32_225_bd_a"
+    names = sublattices(parent_of(label), "orbits").names
+    assert len(names) == 3
+    made = crystals(
+        label, sublattices="orbits", decorations=[dict.fromkeys(names, "Fe") | {names[0]: "Al"}]
+    )
+    (raw,) = made.values()
+    assert sorted(set(raw.symbols)) == ["Al", "Fe"]
+
+
+def test_a_decoration_names_the_sublattices_of_every_parent():
+    listed = [{"Au": "Al", "Cu": "Fe"}]
+    with pytest.raises(ValueError, match=r"Au=Al,Cu=Fe does not name .*, Ca, O, Ti, each once"):
+        prototypes.count(source("L1_2", "E2_1", decorations=listed))
+    assert prototypes.count(source("L1_2", decorations=listed))["structures"] == 1
+
+
+def test_only_the_strained_copies():
+    settings = {"elements": ["Al"], "strains": {"tetragonal": [-0.06, 0.08]}}
+    both = crystals("B2", **settings)
+    copies = crystals("B2", **settings, unstrained=False)
+    assert len(both) == 3
+    assert set(copies) == {origin for origin in both if ":tetragonal" in origin}
+    assert {raw.parent for raw in copies.values()} == {canonical_form(both.popitem()[1])["parent"]}
+    counted = prototypes.count(source("B2", **settings, unstrained=False))
+    assert (counted["structures"], counted["copies"]) == (2, 2)
+
+
+def test_volume_scale_is_a_factor_on_the_predicted_volume_and_in_the_provenance():
+    settings = source("L1_0", elements=["Co"], volume_scale=1.05)
+    ((origin, raw, provenance),) = prototypes.enumerate_structures(settings, LIMITS)
+    (plain,) = crystals("L1_0", elements=["Co"]).values()
+    ratio = np.linalg.det(raw.cell) / np.linalg.det(plain.cell)
+    assert ratio == pytest.approx(1.05, rel=1e-12)
+    assert np.allclose(raw.cell / np.cbrt(1.05), plain.cell)
+    assert provenance["volume_scale"] == 1.05
+    assert origin.endswith(":volume*1.05")
+    accepted, _ = collect([settings, source("L1_0", elements=["Co"])], LIMITS)
+    assert len(accepted) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"decorations": [{"A": "Fe", "B": "Qq"}]}, "decorations: 1: B: 'Qq' is not an element"),
+        ({"decorations": [{"A": "Al", "B": "Si"}]}, "decorations: 1: Fe is on no sublattice"),
+        ({"decorations": [{"A": "Fe"}], "elements": ["Al"]}, "elements: allowed without decor"),
+        ({"decorations": [{"A": "Fe"}], "n_elements": [2, 2]}, "n_elements: allowed without"),
+        ({"elements": ["Al"], "unstrained": False}, "unstrained: false leaves nothing"),
+        ({"volume_scale": 1.1}, "volume_scale: allowed with elements or decorations"),
+        ({"elements": ["Al"], "volume_scale": 1.1, "relax_volume": True}, "volume_scale: allowed"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        prototypes.check(source("B2", **settings))

@@ -47,7 +47,7 @@ def test_record_has_the_agreed_shape(folder):
     assert set(feal) == {
         *("structure_id", "formula", "spacegroup", "name", "prototype", "magnetic_order"),
         *("parent", "provenance", "cell_ang", "symbols", "scaled_positions", "site_labels"),
-        *("wyckoff", "initial_moments_mub", "measured", "content_hash"),
+        *("wyckoff", "initial_moments_mub", "measured", "content_hash", "order", "role"),
     }
     assert feal["structure_id"].startswith("AlFe-221-")
     assert len(feal["structure_id"].rpartition("-")[2]) == 8
@@ -162,6 +162,8 @@ def test_written_folder_reads_back(folder, tmp_path):
         "name",
         "n_atoms",
         "sources",
+        "order",
+        "role",
     ]
     assert [row["name"] for row in rows] == ["FeAl", "iron"]
     assert [row["n_atoms"] for row in rows] == ["2", "1"]

@@ -1,10 +1,11 @@
 """Chosen elements on the sublattices of known structures, and strained copies.
 
 A **parent** is a crystal (:mod:`dft2spectra.structures.parents`); a **decoration** puts Fe or one
-of the chosen elements on every sublattice (:mod:`dft2spectra.structures.decorations`) and has a
-predicted volume (:mod:`dft2spectra.structures.volumes`). Without ``elements`` the parents are taken
-as they are, with their own volume. Strained copies (:mod:`dft2spectra.structures.strains`) are made
-of both. The size is known before anything is enumerated.
+of the chosen elements on every sublattice (:mod:`dft2spectra.structures.decorations`), or those
+that ``decorations`` lists, and has a predicted volume (:mod:`dft2spectra.structures.volumes`).
+Without ``elements`` and ``decorations`` the parents are taken as they are, with their own volume.
+Strained copies (:mod:`dft2spectra.structures.strains`) are made of all. The size is known before
+anything is enumerated.
 """
 
 import math
@@ -16,51 +17,14 @@ import numpy as np
 from dft2spectra.structures import inputs
 from dft2spectra.structures.decorations import Sublattices, sublattices
 from dft2spectra.structures.parents import Parent, named_parents, parent_files
+from dft2spectra.structures.prototype_settings import DEFAULTS, Source, check, decorated, in_words
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
 from dft2spectra.structures.retrieval import DEFAULT_FOLDER, pinned_path
-from dft2spectra.structures.strains import LARGEST_STRAIN, MODES, strained_cells
+from dft2spectra.structures.strains import strained_cells
 from dft2spectra.structures.volumes import EXPECTED_ERROR_PERCENT, PREDICTOR, predicted_volume
 
-DEFAULTS: dict[str, Any] = {
-    "elements": None,
-    "n_elements": [2, 3],  # fewest and most
-    "sublattices": "species",
-    "strains": {},
-    "at_most": 2000,
-    "relax_volume": False,
-}
-
-Source = dict[str, Any]
 Enumerated = tuple[str, RawStructure | Rejected, dict[str, Any]]
 Planned = list[tuple[str, Parent | Rejected, Sublattices | None]]
-
-
-def check(source: Source) -> None:
-    """Return if the settings of a source are possible as far as is known without its parents.
-
-    Raises
-    ------
-    ValueError
-        An unknown element, more elements at least than at most, a strain that is none.
-    """
-    from ase.data import atomic_numbers
-
-    fewest, most = source.get("n_elements") or DEFAULTS["n_elements"]
-    if fewest > most:
-        raise ValueError(f"n_elements: {fewest} at least and {most} at most")
-
-    for element in source.get("elements") or []:
-        if element == "X" or element not in atomic_numbers:
-            raise ValueError(f"elements: '{element}' is not an element")
-    for mode, strains in (source.get("strains") or {}).items():
-        if mode not in MODES:
-            raise ValueError(f"strains: '{mode}' is not a mode; known are {', '.join(MODES)}")
-        for strain in strains:
-            if strain == 0 or not abs(strain) <= LARGEST_STRAIN:
-                raise ValueError(
-                    f"strains: {mode} {strain:g} is not a strain other than zero of at most "
-                    f"{LARGEST_STRAIN:g} (a fraction: 0.03 is 3 %)"
-                )
 
 
 def input_files(source: Source, limits: dict[str, Any]) -> list[str]:
@@ -76,14 +40,16 @@ def count(source: Source, limits: dict[str, Any] | None = None) -> dict[str, Any
     Parameters
     ----------
     source
-        ``parents`` and optionally the keys of :data:`DEFAULTS` and ``max_atoms``.
+        ``parents`` and optionally ``max_atoms`` and the keys of
+        :data:`dft2spectra.structures.prototype_settings.DEFAULTS`.
     limits
         ``max_atoms`` and ``pinned`` are looked at.
 
     Returns
     -------
     dict
-        ``structures`` in all; ``copies`` of each decoration (1 and its strains); ``parents``: for
+        ``structures`` in all; ``copies`` of each decoration (itself, if it is wanted, and its
+        strained ones); ``parents``: for
         each ``parent, n_atoms, sublattices, assignments`` (of Fe and the elements to sublattices,
         whatever they are), ``allowed`` (with Fe and as many elements as asked for), ``distinct``
         (after symmetry) and ``structures``; or ``parent``, ``reason`` and ``structures``, 0, where
@@ -92,7 +58,7 @@ def count(source: Source, limits: dict[str, Any] | None = None) -> dict[str, Any
     Raises
     ------
     ValueError
-        As :func:`check`; a parent that does not exist.
+        As :func:`check`; a parent that does not exist, or has not the sublattices of a decoration.
     """
     check(source)
     return _sizes(_planned(source, limits or {}), DEFAULTS | source)
@@ -133,13 +99,13 @@ def enumerate_structures(source: Source, limits: dict[str, Any]) -> Iterator[Enu
     ValueError
         As :func:`count`; or more structures than ``at_most``, with the numbers of the parents.
     """
-    strains = (DEFAULTS | source)["strains"]
+    settings = DEFAULTS | source
     relaxed = bool(source.get("relax_volume"))
     for origin, result, provenance in (_relaxed if relaxed else unstrained)(source, limits):
         if isinstance(result, Rejected):
             yield origin, result, provenance
         else:
-            yield from _with_copies(origin, result, provenance, strains)
+            yield from _with_copies(origin, result, provenance, settings)
 
 
 def unstrained(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
@@ -157,8 +123,8 @@ def unstrained(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
         elif places is None:
             yield origin, parent.raw, _provenance(parent)
         else:
-            for assignment in places.decorations(_others(settings), _numbers(settings)):
-                yield _decorated(origin, parent, places, assignment)
+            for assignment in _assignments(places, settings):
+                yield _decorated(origin, parent, places, assignment, settings["volume_scale"])
 
 
 def _relaxed(source: Source, limits: dict[str, Any]) -> Iterator[Enumerated]:
@@ -219,16 +185,35 @@ def _planned(source: Source, limits: dict[str, Any]) -> Planned:
         elif parent.n_atoms > most:
             sentence = f"{parent.n_atoms} atoms in the primitive cell of the parent, at most {most}"
             planned.append((label, Rejected(Reason.TOO_MANY_ATOMS, sentence), None))
-        elif settings["elements"] is None:
+        elif not decorated(settings):
             planned.append((label, parent, None))
         else:
-            planned.append((label, parent, sublattices(parent, settings["sublattices"])))
+            places = sublattices(parent, settings["sublattices"])
+            _check_sublattices(label, places, settings["decorations"] or [])
+            planned.append((label, parent, places))
     return planned
 
 
+def _check_sublattices(label: str, places: Sublattices, decorations: list[dict[str, str]]) -> None:
+    for decoration in decorations:
+        if sorted(decoration) != places.names:
+            raise ValueError(
+                f"structures.sources: decorations: {in_words(decoration)} does not name the "
+                f"sublattices of {label}, {', '.join(places.names)}, each once"
+            )
+
+
+def _assignments(places: Sublattices, settings: dict[str, Any]) -> Iterable[dict[str, str]]:
+    """Elements of the sublattices: those listed, or all that are allowed."""
+    if settings["decorations"] is not None:
+        return [dict(sorted(decoration.items())) for decoration in settings["decorations"]]
+    return places.decorations(_others(settings), _numbers(settings))
+
+
 def _copies(settings: dict[str, Any]) -> int:
-    """Crystals made of each decoration: itself and its strained copies."""
-    return 1 + sum(len(set(strains)) for strains in settings["strains"].values())
+    """Crystals made of each decoration: itself, if it is wanted, and its strained copies."""
+    strained = sum(len(set(strains)) for strains in settings["strains"].values())
+    return int(settings["unstrained"]) + strained
 
 
 def _sizes(planned: Planned, settings: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +224,10 @@ def _sizes(planned: Planned, settings: dict[str, Any]) -> dict[str, Any]:
             rows.append({"parent": label, "reason": str(parent), "structures": 0})
             continue
         sizes = {"sublattices": 0, "assignments": 1, "allowed": 1, "distinct": 1}
-        if places is not None:
+        if places is not None and settings["decorations"] is not None:
+            listed = len(settings["decorations"])
+            sizes = dict.fromkeys(sizes, listed) | {"sublattices": len(places.names)}
+        elif places is not None:
             sizes = {"sublattices": len(places.names)}
             sizes |= places.sizes(_others(settings), _numbers(settings))
         row = {"parent": label, "n_atoms": parent.n_atoms, **sizes}
@@ -282,19 +270,23 @@ def _decorated(
     parent: Parent,
     places: Sublattices,
     assignment: dict[str, str],
+    volume_scale: float,
 ) -> Enumerated:
-    origin += ":" + ",".join(f"{name}={element}" for name, element in assignment.items())
+    origin += f":{in_words(assignment)}"
     provenance = _provenance(parent) | {
         "sublattices": assignment,
         "volume_predictor": PREDICTOR,
         "volume_error_percent": list(EXPECTED_ERROR_PERCENT),
     }
+    if volume_scale != 1.0:
+        origin += f":volume*{volume_scale:g}"
+        provenance["volume_scale"] = volume_scale
     symbols = [assignment[name] for name in places.of_atoms]
     try:
         volume = predicted_volume(parent.raw.cell, symbols, parent.raw.scaled_positions)
     except Rejected as rejection:
         return origin, rejection, provenance
-    scale = np.cbrt(volume / abs(np.linalg.det(parent.raw.cell)))
+    scale = np.cbrt(volume_scale * volume / abs(np.linalg.det(parent.raw.cell)))
     one_to_one = len(set(assignment.values())) == len(assignment)
     raw = RawStructure(
         cell=parent.raw.cell * scale,
@@ -307,14 +299,17 @@ def _decorated(
 
 
 def _with_copies(
-    origin: str, raw: RawStructure, provenance: dict[str, Any], strains: dict[str, list[float]]
+    origin: str, raw: RawStructure, provenance: dict[str, Any], settings: dict[str, Any]
 ) -> Iterator[Enumerated]:
-    """The crystal and its strained copies, which stay in its family: a model must not be tested on
-    one after it has seen another.
+    """The crystal, if it is wanted, and its strained copies.
+
+    They stay in its family: a model must not be tested on one after it has seen another.
     """
     from dft2spectra.structures.canonical import canonical_form
 
-    yield origin, raw, provenance
+    strains = settings["strains"]
+    if settings["unstrained"]:
+        yield origin, raw, provenance
     if not any(strains.values()):
         return
     try:

@@ -28,7 +28,7 @@ LOCAL_KEYS = frozenset(
     | {"page_limit", "max_entries", "timeout_s"}
 )
 # Of prototypes whose volumes are computed and pinned.
-LOCAL_KEYS_OF_PROTOTYPES = frozenset({"strains", "at_most"})
+LOCAL_KEYS_OF_PROTOTYPES = frozenset({"strains", "unstrained", "at_most"})
 # As in screening.DEFAULT_LIMITS.
 DEFAULT_XC = "PBE"
 # Share of the entries that a refresh may lose.

@@ -41,7 +41,7 @@ HASHED_KEYS = ("cell_ang", "symbols", "scaled_positions", "site_labels", "initia
 
 
 def collect(
-    sources: list[dict[str, Any]], limits: dict[str, Any]
+    sources: list[dict[str, Any]], limits: dict[str, Any], design: str | None = None
 ) -> tuple[list[Structure], list[Rejection]]:
     """Accepted structures in canonical form, and every other input with the reason against it.
 
@@ -55,12 +55,14 @@ def collect(
         of covalent radii), ``max_volume_ang3_per_atom``; see
         :data:`dft2spectra.structures.screening.DEFAULT_LIMITS`. ``pinned`` is the folder of the
         pinned sets. Other keys are not looked at.
+    design
+        Table with the places of the crystals (:mod:`dft2spectra.structures.design`).
 
     Returns
     -------
     accepted
         Structure records sorted by id. The same crystal from several inputs is one record with the
-        provenance of each.
+        provenance of each. ``order`` and ``role`` are its place in the design.
     rejected
         ``source, origin, structure_id, formula, reason`` per rejected input, sorted by origin.
         Inputs merged into another appear here as ``duplicate_of``, so that accepted plus rejected
@@ -72,6 +74,7 @@ def collect(
         A path of a source does not exist, its kind is unknown, or a pinned set is missing, damaged
         or was retrieved with other settings. Nothing else raises.
     """
+    from dft2spectra.structures.design import place
     from dft2spectra.structures.raw import Rejected
     from dft2spectra.structures.screening import effective_limits
 
@@ -93,7 +96,7 @@ def collect(
         candidates.append(checked)
     accepted, duplicates = _merge(candidates)
     rejected = sorted(rejected + duplicates, key=lambda row: str(row["origin"]))
-    return accepted, rejected
+    return place(accepted, design), rejected
 
 
 def _take(item: Input, limits: dict[str, Any], taken: Counter[str]) -> Any:
@@ -196,11 +199,13 @@ def _merge(candidates: list[Structure]) -> tuple[list[Structure], list[Rejection
     return accepted, duplicates
 
 
-def fingerprint(sources: list[dict[str, Any]], limits: dict[str, Any]) -> str:
+def fingerprint(
+    sources: list[dict[str, Any]], limits: dict[str, Any], design: str | None = None
+) -> str:
     """Hash that changes when ``collect`` could give something else, without reading a structure.
 
     Made from the sources, the limits, the paths, sizes and modification times of the files, the
-    version of the PAW datasets and ``METHOD_VERSION``.
+    design among them, the version of the PAW datasets and ``METHOD_VERSION``.
 
     Raises
     ------
@@ -209,7 +214,8 @@ def fingerprint(sources: list[dict[str, Any]], limits: dict[str, Any]) -> str:
     """
     files = []
     each = distinct(sources)
-    for path in sorted({path for source in each for path in input_files(source, limits)}):
+    paths = {path for source in each for path in input_files(source, limits)}
+    for path in sorted(paths) + ([] if design is None else [design]):
         try:
             status = os.stat(path)
             files.append([path, status.st_size, status.st_mtime_ns])
@@ -219,7 +225,7 @@ def fingerprint(sources: list[dict[str, Any]], limits: dict[str, Any]) -> str:
         datasets = metadata.version("gpaw-data")
     except metadata.PackageNotFoundError:
         datasets = os.environ.get("GPAW_SETUP_PATH", "")
-    state = [METHOD_VERSION, datasets, each, limits, files]
+    state = [METHOD_VERSION, datasets, each, limits, files, design]
     text = json.dumps(state, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -229,6 +235,7 @@ def planned(
     limits: dict[str, Any],
     folder: str | Path,
     progress: Callable[[str], None] = lambda line: None,
+    design: str | None = None,
 ) -> tuple[list[Structure], list[dict[str, Any]]]:
     """What ``collect`` gives, without its work while nothing has changed; nothing is written.
 
@@ -244,7 +251,7 @@ def planned(
     folder = Path(folder)
     try:
         stamp = json.loads((folder / "fingerprint.json").read_text(encoding="utf-8"))
-        if stamp == {"fingerprint": fingerprint(sources, limits)}:
+        if stamp == {"fingerprint": fingerprint(sources, limits, design)}:
             paths = sorted(folder.glob("accepted/*.json"))
             return [json.loads(path.read_text(encoding="utf-8")) for path in paths], []
     except (OSError, ValueError, KeyError):  # never written, or damaged
@@ -254,4 +261,4 @@ def planned(
 
         for line in sizes_in_words(sources, limits):
             progress(line)
-    return collect(sources, limits)
+    return collect(sources, limits, design)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.structures.inputs import label
 
 if TYPE_CHECKING:
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 
 Structure = dict[str, Any]
 
-INDEX_COLUMNS = ("structure_id", "formula", "spacegroup", "parent", "name", "n_atoms", "sources")
+INDEX_COLUMNS = (
+    *("structure_id", "formula", "spacegroup", "parent", "name", "n_atoms", "sources"),
+    *PLACE_KEYS,
+)
 REJECTED_COLUMNS = ("source", "origin", "structure_id", "formula", "reason")
 STRUCTURE_KEYS = frozenset(
     {"structure_id", "formula", "spacegroup", "parent", "cell_ang", "symbols", "content_hash"}
@@ -58,7 +62,13 @@ def write_structures(
         if path.name not in current:
             path.unlink()
     index = [
-        {**structure, "n_atoms": len(structure["symbols"]), "sources": _source_names(structure)}
+        {
+            **structure,
+            "n_atoms": len(structure["symbols"]),
+            "sources": _source_names(structure),
+            # Else a table with a gap has the order 1.0.
+            "order": "" if structure["order"] is None else structure["order"],
+        }
         for structure in accepted
     ]
     _write_rows(out_dir / "index.csv", INDEX_COLUMNS, index)
