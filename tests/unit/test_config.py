@@ -438,3 +438,16 @@ def test_a_letter_too_few_is_found(path: str, place: int) -> None:
     assert f"{'.'.join([*sections, mistyped])} " in text
     if len(name) > 3:
         assert "did you mean" in text
+
+
+def test_sublattices_of_a_decoration_keep_their_names(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    source = {"kind": "prototypes", "parents": ["E2_1"]}
+    decorations = [{"Ti": "C", "Ca": "Al", "O": "Fe"}]
+    sources = [source | {"decorations": decorations}]
+    config = complete_config({"branches": ["mossbauer"], "structures": {"sources": sources}})
+    (complete,) = config["structures"]["sources"]
+    assert list(complete["decorations"][0].items()) == [("Ca", "Al"), ("O", "Fe"), ("Ti", "C")]
+    sources = [source | {"decorations": [{"Ca": "aluminium", "O": "Fe", "Ti": "C"}]}]
+    with pytest.raises(ConfigError, match=r"sources\[0\]\.decorations\[0\]\.Ca"):
+        complete_config({"branches": ["mossbauer"], "structures": {"sources": sources}})

@@ -67,8 +67,11 @@ def test_every_campaign_in_config(
         assert jobs["screen_structures"] == jobs["summarize_hyperfine"] == 1
         assert not (planning.folder / "data" / "retrieved").exists()
     elif "mossbauer" in settings["branches"]:
-        accepted, _ = collect(sources, settings["structures"])
+        design = settings["structures"]["design"]
+        accepted, _ = collect(sources, settings["structures"], design)
         assert len(accepted) >= 40
+        # A designed campaign computes what its design names, and nothing else.
+        assert design is None or all(one["order"] is not None for one in accepted)
         assert jobs["compute_hyperfine"] == jobs["write_crystal"] == len(accepted)
     if "infrared" in settings["branches"]:
         molecules, sampling = len(settings["molecules"]), settings["sampling"]
