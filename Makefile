@@ -68,7 +68,7 @@ env: $(STAMP)
 	@echo "Building the environment in .venv from envs/lock.txt; this takes a few minutes, once."
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	awk '/^[a-z]/ {wanted = /^(setuptools|wheel|numpy|pybind11)==/} wanted' envs/lock.txt > .venv/build.txt
+	awk '/^[a-z]/ {wanted = /^(setuptools|wheel|numpy|scipy|pyfftw|pybind11)==/} wanted' envs/lock.txt > .venv/build.txt
 	$(PIP) --require-hashes -r .venv/build.txt
 	@# A GPAW that pip built earlier would not know of an MPI or libxc installed since.
 	@$(BIN)/python -m pip --disable-pip-version-check cache remove gpaw >/dev/null 2>&1 || true

@@ -10,12 +10,14 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
 from dft2spectra.config import ConfigError, complete_config, split_gpaw
 from dft2spectra.config_messages import message
-from dft2spectra.crystals.bundles import METHOD, assign_bundles, read_bundles
+from dft2spectra.crystals.bundles import assign_bundles, read_bundles
+from dft2spectra.crystals.identity import METHOD
 from dft2spectra.disk import crowded, forbidden, refusal
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes

@@ -53,6 +53,8 @@ if BUNDLED:
             runtime=dft_minutes,
             mpi="",
             tasks=1,
+            store=STORE,
+        priority: bundle_priority
         params:
             settings=json.dumps(GPAW),
             method=GPAW_METHOD,
@@ -60,6 +62,7 @@ if BUNDLED:
             'launcher="{resources.mpi}"; '
             "python -m dft2spectra.crystals.run_bundle --structures {input.structures:q}"
             " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
+            " {resources.store}"
             ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
     rule write_record:
@@ -112,6 +115,8 @@ else:
             runtime=dft_minutes,
             mpi="",
             tasks=1,
+            store=STORE,
+        priority: crystal_priority
         params:
             settings=json.dumps(GPAW),
             method=GPAW_METHOD,
@@ -119,6 +124,7 @@ else:
             'launcher="{resources.mpi}"; '
             "python -m dft2spectra.crystals.run_record --structure {input.structure:q}"
             " --settings {params.settings:q} --output {output:q} --log {log:q}"
+            " {resources.store}"
             ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
 

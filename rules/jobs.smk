@@ -5,9 +5,14 @@ HYPERFINE = Path("results", config["run"], "hyperfine")
 GPAW, JOBS = split_gpaw(config)
 GPAW_METHOD = method_versions(*METHOD)
 
+# Where finished records may be taken from, as words of a command. No parameter: records are the same.
+STORE = f"--store {quote(config['record_store'])}" if config["record_store"] else ""
+
 # The least that a DFT job asks for, and the room for an estimate that is too low.
 LEAST_MINUTES, LEAST_MB = 120, 3000
 MORE_TIME, MORE_MEMORY = 4, 2
+# Of the first crystal of a design.
+MOST_PRIORITY = 100_000
 
 # A campaign that began with bundles keeps them.
 BUNDLED = JOBS["structures_per_job"] > 1 or any(HYPERFINE.glob("bundles/*.members"))
@@ -141,6 +146,22 @@ def dft_memory(wildcards, attempt):
     """Resource function: memory for a DFT job, whose structures are computed one by one."""
     predicted = max(cost.memory_mb for cost in costs(wildcards))
     return attempt * max(LEAST_MB, math.ceil(MORE_MEMORY * predicted))
+
+
+def priority_of(structure):
+    """Priority of the DFT of a crystal: those that the design puts first are computed first."""
+    order = crystal(structure).get("order")
+    return 0 if order is None else max(1, MOST_PRIORITY - order)
+
+
+def crystal_priority(wildcards):
+    """Priority of a DFT job of one crystal."""
+    return priority_of(wildcards.structure)
+
+
+def bundle_priority(wildcards):
+    """Priority of a bundle: that of its crystal that comes first."""
+    return max(map(priority_of, members(wildcards)))
 
 
 def molecule_jobs():

@@ -25,13 +25,29 @@ class Site(StrEnum):
     VZZ = "vzz_1e21_v_m2"
     ETA = "eta"
     QUADRUPOLE_SPLITTING = "quadrupole_splitting_mm_s"
+    EFG_FREE_COMPONENTS = (
+        "efg_free_components"  # that the site symmetry leaves; 0 means no gradient
+    )
     BHF_CONTACT = "bhf_contact_t"
+    BHF_CORE = "bhf_core_t"
+    BHF_VALENCE = "bhf_valence_t"
     BHF_DIPOLAR = "bhf_dipolar_t"  # principal value of largest size of the dipolar tensor
     BHF_DIPOLAR_ORBIT = "bhf_dipolar_orbit_t"  # (multiplicity, 6): B_i = T_ij n_j, moment along n
+    BHF_LORENTZ = "bhf_lorentz_t"
+    BHF_ORBITAL = "bhf_orbital_t"  # mean over spins along x, y, z
+    ORBITAL_MOMENT = "orbital_moment_mub"
     BHF = "bhf_t"  # isotropic: the contact field
     BHF_SCALED = "bhf_scaled_t"
+    STATES_WITHIN = "states_within_mev"  # per Fe atom, up to the next other magnetic state
+    AMBIGUOUS = "ambiguous_state"  # another state within 25 meV per Fe atom
+    IONIC = "ionic_without_u"  # an ionic phase computed without a Hubbard term
+    MOMENT_STATUS = "moment_status"
+    ISOMER_SHIFT_STATUS = "isomer_shift_status"
+    VZZ_STATUS = "vzz_status"
+    BHF_STATUS = "bhf_status"
     STATUS = "status"
     SETTINGS_HASH = "settings_hash"
+    METHOD_HASH = "method_hash"  # settings, methods, datasets and GPAW: equal ones may be mixed
 
 
 EFG_COMPONENTS = (Site.EFG_XX, Site.EFG_YY, Site.EFG_ZZ, Site.EFG_XY, Site.EFG_XZ, Site.EFG_YZ)

@@ -138,8 +138,9 @@ def _with_defaults(value: Any, node: dict[str, Any]) -> Any:
         return value
     if kinds := _kinds(node):
         node = _resolved(node["oneOf"][kinds[value["kind"]]])
-    if "properties" not in node:  # names are the user's, such as those of sublattices
-        return dict(sorted(value.items()))
+    if "properties" not in node:  # names are the user's, such as those of sublattices or elements
+        own = node["additionalProperties"]
+        return {key: _with_defaults(value[key], own) for key in sorted(value)}
     return {
         key: _with_defaults(value.get(key, deepcopy(child.get("default"))), child)
         for key, child in node["properties"].items()

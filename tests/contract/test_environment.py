@@ -48,7 +48,14 @@ def test_what_gpaw_is_built_with_is_locked() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     found = re.search(r"\^\(([a-z0-9|]+)\)==/", makefile)
     assert found
-    assert set(found[1].split("|")) == {"setuptools", "wheel", "numpy", "pybind11"}
+    assert set(found[1].split("|")) == {
+        "setuptools",
+        "wheel",
+        "numpy",
+        "scipy",
+        "pyfftw",
+        "pybind11",
+    }
     assert set(found[1].split("|")) <= set(locked())
 
 

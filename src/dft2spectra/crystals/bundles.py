@@ -1,4 +1,4 @@
-"""Several crystals in one job: who belongs together, and which records need no new calculation.
+"""Several crystals in one job: who belongs together.
 
 A bundle is named by its members and written down, one id per line in ``<bundle>.members``, before
 it is computed. What is written down stays together: a crystal that joins the campaign later makes
@@ -8,35 +8,6 @@ a bundle of its own and leaves the others, finished or not, as they are.
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
-
-from dft2spectra.records import content_hash
-from dft2spectra.versions import method_versions
-
-# Modules whose METHOD_VERSION counts for a hyperfine record.
-METHOD = ("crystals.gpaw_runner", "crystals.contact", "crystals.efg")
-
-
-def record_is_current(record: Any, structure: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """Whether a record is what a calculation now would give again, converged or not.
-
-    Parameters
-    ----------
-    record
-        Content of a record, or anything else.
-    structure
-        Structure record; what counts is its ``content_hash``.
-    settings
-        The ``gpaw`` section of the configuration without the keys about jobs.
-    """
-    return (
-        isinstance(record, dict)
-        and "status" in record
-        and record.get("structure_id") == structure["structure_id"]
-        and record.get("structure_hash") == structure["content_hash"]
-        and record.get("settings_hash") == content_hash(settings)
-        and record.get("method_versions") == method_versions(*METHOD)
-    )
 
 
 def bundle_name(members: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from dft2spectra.crystals.efg import cartesian_l2, onsite_l2, traceless
 from dft2spectra.crystals.paw_state import PawState, PlaneWaves
 from dft2spectra.units import CONTACT_FIELD_T_BOHR3, DIPOLAR_FIELD_T_BOHR3
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 # Local moments are integrated over one radius for all elements and compounds, so that they compare
 # with each other and with full-potential codes that use this sphere.
@@ -192,6 +192,9 @@ def local_moment(state: PawState, atom: int, radius: float = MOMENT_RADIUS_BOHR)
 def dipolar_tensor(state: PawState, atom: int) -> NDArray:
     """Dipolar hyperfine tensor T_ij in tesla, traceless: B_i = T_ij n_j for a moment along n.
 
+    Without the term of G = 0, which is isotropic and depends on the shape of the sample: that of a
+    sphere without a surface is :func:`lorentz_field`.
+
     T_ij = (µ0/4π) µB ∫ (3 x_i x_j − δ_ij r²)/r⁵ ρ_spin d³r, from the Hessian of the potential
     that the spin density would have as a charge: smooth part in reciprocal space, l = 2 part of the
     partial waves in the sphere.
@@ -210,3 +213,19 @@ def _dipolar_onsite(spin_matrix: NDArray, setup) -> NDArray:
     rgd = setup.rgd
     radial = onsite_l2(spin_matrix, setup)[:, 1:] @ (rgd.dr_g[1:] / rgd.r_g[1:])
     return cartesian_l2(4.0 * np.pi / 5.0 * radial)
+
+
+def lorentz_field(total_moment_mub: float, volume_bohr3: float) -> float:
+    """Lorentz field µ0 M / 3 of the magnetisation (T), along the total moment; +0.7 T in α-Fe.
+
+    What dipoles far away add in a domain without a demagnetising field (Stearns, in
+    Landolt-Börnstein III/19a, ch. 1.1.2).
+
+    Parameters
+    ----------
+    total_moment_mub
+        Spin moment of the cell, Bohr magnetons.
+    volume_bohr3
+        Volume of the cell.
+    """
+    return float(4.0 * np.pi / 3.0 * DIPOLAR_FIELD_T_BOHR3 * total_moment_mub / volume_bohr3)

@@ -17,7 +17,6 @@ Nothing here loads GPAW: the Snakefile asks for every crystal at every start.
 
 import gzip
 import math
-import os
 import re
 import statistics
 from dataclasses import dataclass
@@ -27,8 +26,10 @@ from typing import Any
 import numpy as np
 from ase.geometry.minkowski_reduction import minkowski_reduce
 
-from dft2spectra.crystals.starts import DATASETS, SEMICORE, SEMICORE_CUTOFF_EV, start_moments
-from dft2spectra.structures.screening import paw_folders
+from dft2spectra.crystals.identity import dataset_path
+from dft2spectra.crystals.mesh import kpoint_mesh, mesh_size
+from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_moments
+from dft2spectra.structures.site_symmetry import free_gradient_components
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
 # Fitted by benchmarks/cost.py to one core of a shared virtual machine. 90 % of the 125 measured
@@ -49,13 +50,8 @@ MB = 1e6
 # Records of its own that a campaign needs before it corrects the speed of the machine.
 ENOUGH_RECORDS = 3
 
-# All lattice points around the origin, without it.
-LATTICE_POINTS = np.array([point for point in np.ndindex(3, 3, 3) if point != (1, 1, 1)]) - 1
 GPAW_EXTRA_BANDS = 4
 GPAW_BAND_FACTOR = 1.2
-# GPAW's: of the sum of the changes of the metric tensor, bohr², and of scaled positions.
-METRIC_TOLERANCE = 1e-7
-POSITION_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -120,96 +116,14 @@ def dataset(element: str, xc: str, name: str = "") -> Dataset:
     FileNotFoundError
         There is none.
     """
-    file = ".".join(part for part in (element, name, xc) if part)
-    for folder in (str(DATASETS), *paw_folders()):
-        for path in (os.path.join(folder, file), os.path.join(folder, f"{file}.gz")):
-            if os.path.exists(path):
-                return _read_dataset(path)
-    raise FileNotFoundError(f"no PAW dataset {file} in {', '.join(paw_folders()) or 'no folder'}")
-
-
-def _read_dataset(path: str) -> Dataset:
-    opened = gzip.open if path.endswith(".gz") else open
+    path = dataset_path(element, xc, name)
+    opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as file:
         head = file.read(10000).split("</valence_states>")[0]
     (valence,) = re.findall(r'<atom [^>]*valence="([\d.]+)"', head)
     # States without a principal quantum number are unbound projectors.
     bound = re.findall(r'<state\s+n="(\d+)"\s+l="(\d)"', head)
     return Dataset(float(valence), sum(2 * int(l) + 1 for n, l in bound if int(n) > 0))
-
-
-def point_operations(cell: np.ndarray, scaled: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Rotations (m, 3, 3) in units of the lattice vectors that map the crystal onto itself.
-
-    Those without translation that GPAW finds within its tolerances. They are so narrow that the
-    rounding of a cell to 1e-8 Å hides the hexagonal axis of some crystals.
-
-    Parameters
-    ----------
-    cell
-        (3, 3) reduced lattice vectors as rows, Å: the elements of the rotations are −1, 0 and 1.
-    scaled
-        (n, 3) positions in units of the lattice vectors.
-    kinds
-        (n,) numbers; atoms of different number are not exchanged.
-    """
-    metric = cell @ cell.T / BOHR_ANG**2
-    products = LATTICE_POINTS @ metric @ LATTICE_POINTS.T
-    squares = products.diagonal()
-    # Images of the three lattice vectors: as long as they are, with their angles.
-    images = [
-        np.flatnonzero(np.abs(squares - square) <= METRIC_TOLERANCE) for square in metric.diagonal()
-    ]
-    triples = np.stack(np.meshgrid(*images, indexing="ij"), axis=-1).reshape(-1, 3)
-    found = products[triples[:, :, None], triples[:, None, :]]
-    triples = triples[np.abs(found - metric).sum(axis=(1, 2)) <= METRIC_TOLERANCE]
-    rotations = LATTICE_POINTS[triples]
-    apart = np.einsum("ai,mij->maj", scaled, rotations)[:, :, None] - scaled
-    apart -= np.rint(apart)
-    same = (np.abs(apart) < POSITION_TOLERANCE).all(axis=-1)
-    same &= kinds[:, None] == kinds
-    return rotations[same.any(axis=2).all(axis=1)]
-
-
-def mesh_size(cell: np.ndarray, density_ang: float) -> np.ndarray:
-    """Points of GPAW's mesh along the three reciprocal vectors.
-
-    Parameters
-    ----------
-    cell
-        (3, 3) lattice vectors as rows, Å.
-    density_ang
-        Points of the mesh per reciprocal length, Å.
-    """
-    # As ase.calculators.calculator.kpts2sizeandoffsets, which GPAW asks.
-    lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return np.maximum(1, np.ceil(lengths * density_ang).astype(int))
-
-
-def irreducible_kpoints(
-    cell: np.ndarray, scaled: np.ndarray, kinds: np.ndarray, density_ang: float
-) -> int:
-    """Number of k-points that GPAW computes of its mesh.
-
-    Parameters
-    ----------
-    cell, scaled, kinds
-        As for :func:`point_operations`; no operation may exchange atoms of another element or
-        another starting moment.
-    density_ang
-        Points of the mesh per reciprocal length, Å.
-    """
-    import spglib
-
-    size = mesh_size(cell, density_ang)
-    rotations = point_operations(cell, scaled, kinds)
-    # Acting on rows here, on columns there.
-    reduced = spglib.get_stabilized_reciprocal_mesh(
-        size, rotations.transpose(0, 2, 1), is_shift=[0, 0, 0], is_time_reversal=True
-    )
-    if reduced is None:
-        raise ValueError(f"spglib cannot reduce the mesh {size.tolist()}")
-    return len(np.unique(reduced[0]))
 
 
 def scf_runs(
@@ -224,8 +138,8 @@ def scf_runs(
     settings
         The ``gpaw`` section of the configuration.
     symmetry
-        Whether to find the irreducible k-points; the whole mesh of the cell as it is given, but
-        for time reversal, is known sooner, and more.
+        Whether to find the irreducible k-points and the sites without a field gradient; the whole
+        mesh of the cell as it is given, but for time reversal, is known sooner, and more.
 
     Raises
     ------
@@ -243,7 +157,7 @@ def scf_runs(
     runs: list[tuple[np.ndarray, dict[str, str], float]] = [
         (moments, {}, settings["cutoff_ev"]) for moments in starts if moments is not None
     ]
-    if settings["semicore_efg"] and runs:
+    if runs and settings["semicore_efg"] and (not symmetry or _has_gradient(structure)):
         runs.append((runs[0][0], SEMICORE, max(settings["cutoff_ev"], SEMICORE_CUTOFF_EV)))
     kpoints: dict[tuple[int, ...], int] = {}
     result = []
@@ -258,8 +172,8 @@ def scf_runs(
             size = mesh_size(cell, settings["kpoint_density_ang"])
             kpoints[kinds] = (int(size.prod()) + 8) // 2
         elif kinds not in kpoints:
-            kpoints[kinds] = irreducible_kpoints(
-                cell, scaled, np.array(kinds), settings["kpoint_density_ang"]
+            _, kpoints[kinds] = kpoint_mesh(
+                cell, scaled, np.array(kinds) - 1, settings["kpoint_density_ang"]
             )
         datasets = [dataset(symbol, settings["xc"], names.get(symbol, "")) for symbol in symbols]
         electrons = sum(data.electrons for data in datasets)
@@ -276,6 +190,12 @@ def scf_runs(
             )
         )
     return result
+
+
+def _has_gradient(structure: dict[str, Any]) -> bool:
+    """Whether symmetry allows a field gradient where there is a semicore dataset."""
+    free = free_gradient_components(structure)
+    return any(n and s in SEMICORE for n, s in zip(free, structure["symbols"], strict=True))
 
 
 def estimate(

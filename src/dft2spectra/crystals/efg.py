@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dft2spectra.crystals.paw_state import PawState
 from dft2spectra.units import EFG_AU_1E21_V_M2
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 def traceless(tensor: NDArray) -> NDArray:
@@ -54,6 +54,21 @@ def onsite_gradient(density_matrix: NDArray, multipoles: NDArray, setup) -> NDAr
     difference = onsite_l2(density_matrix, setup) - multipoles[4:9, None] * shape
     integrals = 4.0 * np.pi / 5.0 * (difference[:, 1:] @ (rgd.dr_g[1:] / rgd.r_g[1:]))
     return -cartesian_l2(integrals)
+
+
+def partial_wave_gradient(density_matrix: NDArray, setup) -> NDArray:
+    """Part of V_ij made by the true l = 2 density of one spin in the sphere, 1e21 V/m², (3, 3).
+
+    Without pseudo-density and compensation charges, so that parts of both spins can be compared
+    with their sum and with each other.
+    """
+    rgd = setup.rgd
+    waves = np.array(setup.data.phi_jg)
+    occupations = expand(density_matrix, setup.l_j, l=2)
+    density = np.einsum("mab,ag,bg->mg", occupations, waves, waves, optimize=True)
+    inside = (rgd.r_g > 0.0) & (rgd.r_g <= max(setup.data.rcut_j))
+    radial = density[:, inside] @ (rgd.dr_g[inside] / rgd.r_g[inside])
+    return -cartesian_l2(4.0 * np.pi / 5.0 * radial) * EFG_AU_1E21_V_M2
 
 
 def efg_tensor(state: PawState, atom: int) -> NDArray:

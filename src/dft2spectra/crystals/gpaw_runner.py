@@ -1,178 +1,162 @@
-"""One structure through spin-polarised plane-wave DFT: starts, attempts, and their record."""
+"""One structure through spin-polarised plane-wave DFT: starts, states, and their record."""
 
 import platform
 import shutil
 import time
-import traceback
-from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from gpaw import GPAW, ConvergenceError
+from gpaw import cgpaw
 from gpaw.mpi import world
 
 from dft2spectra.columns import Status
-from dft2spectra.crystals.bundles import METHOD
-from dft2spectra.crystals.gpaw_input import gpaw_parameters
+from dft2spectra.crystals.identity import identity
+from dft2spectra.crystals.orbital import Orbital, spin_orbit
+from dft2spectra.crystals.scf import Log, Work, climb_ladder
+from dft2spectra.crystals.semicore import (
+    NO_MOMENT_MUB,
+    free_components,
+    semicore_run,
+    wants_semicore,
+)
 from dft2spectra.crystals.sites import site_table
-from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_moments, to_atoms
+from dft2spectra.crystals.starts import REDUCED, start_moments, to_atoms
 from dft2spectra.locks import Lock
-from dft2spectra.records import content_hash, read_json, write_json
-from dft2spectra.units import HARTREE_EV
-from dft2spectra.versions import method_versions
+from dft2spectra.records import read_json, write_json
 
-# Counts for gpaw_input, starts, paw_state and sites too.
-METHOD_VERSION = 1
-RECORD_VERSION = 1
+# Counts for gpaw_input, mesh, scf, semicore, starts, paw_state and sites too.
+METHOD_VERSION = 2
+RECORD_VERSION = 2
 
 STRUCTURE_KEYS = ("cell_ang", "symbols", "scaled_positions", "site_labels")
 
-# The semicore run must end in the magnetic state of the standard one; in the default campaign their
-# total moments agree within 0.01 µB per atom.
-SAME_STATE_MUB_PER_ATOM = 0.05
-
-Log = Callable[[str], None]
-
-
-def _iteration_line(log: Log, started: float) -> Callable[[Any], None]:
-    def write(context) -> None:
-        energy = context.energies.total_extrapolated * HARTREE_EV
-        log(
-            f"  iteration {context.niter:3d}  energy {energy:14.6f} eV  "
-            f"density change {context.dens.error:9.2e} e  {time.monotonic() - started:7.1f} s"
-        )
-
-    return write
+# Starts whose atoms end with moments of the same size, within this, are one state.
+SAME_STATE_MUB = 0.1
+# Two states closer than this per iron atom are not told apart by a functional, nor at 300 K.
+AMBIGUOUS_MEV = 25.0
+# What oxides and halides of iron need and a plain functional lacks: localised d electrons.
+IONIC_WITH = frozenset({"O", "F", "Cl", "Br", "I"})
 
 
-def attempt(
-    atoms: Atoms,
-    settings: dict[str, Any],
-    rung: dict[str, Any],
-    log: Log,
-    text: Path,
-    setups: dict[str, str] | None = None,
-) -> tuple[Any, dict[str, Any]]:
-    """Run one self-consistent calculation; its calculator (or ``None``) and what happened.
+@dataclass
+class _State:
+    """A start that converged."""
 
-    Non-convergence and numerical breakdown are results; errors of the machine (memory, disk) and
-    interrupts pass through.
+    calculator: Any
+    record: dict[str, Any]
+
+
+def run_starts(structure: dict[str, Any], work: Work) -> tuple[Any, dict[str, Any]]:
+    """Converge every magnetic start; calculator of the lowest state (or ``None``) and the record.
+
+    A start climbs the whole ladder while none before it has converged; later ones leave out what
+    turns them into another start.
+
+    Returns
+    -------
+    calculator
+        The state of lowest energy.
+    dict
+        ``starts``, ``chosen_start``, ``energy_ev``, ``total_moment_mub``, ``states_within_mev`` and
+        ``ambiguous_state``; ``status`` and ``reason`` if no start converged.
     """
-    started = time.monotonic()
-    outcome: dict[str, Any] = {"changes": rung, "status": str(Status.FAILED), "error": None}
-    atoms = atoms.copy()
-    moments = atoms.get_initial_magnetic_moments() * rung.get("start_moment_scale", 1.0)
-    atoms.set_initial_magnetic_moments(moments)
-    calculator = GPAW(
-        **gpaw_parameters(settings, rung),
-        spinpol=bool(np.any(moments != 0)),
-        setups=setups or {},
-        txt=str(text),
-    )
-    calculator.hooks["scf_step"] = _iteration_line(log, started)
-    try:
-        calculator.get_potential_energy(atoms)
-        outcome["status"] = str(Status.CONVERGED)
-    except ConvergenceError:
-        limit = rung.get("max_iterations", settings["max_iterations"])
-        outcome["error"] = f"no self-consistency in {limit} iterations"
-        outcome["status"] = str(Status.NOT_CONVERGED)
-    except (ArithmeticError, np.linalg.LinAlgError, AssertionError, ValueError) as error:
-        # GPAW reports broken numerics and unusable input this way.
-        outcome["error"] = f"{type(error).__name__}: {error}"
-        text.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
-    outcome["iterations"] = int(calculator.dft.scf_loop.niter) if calculator._dft else 0
-    outcome["wall_time_s"] = round(time.monotonic() - started, 2)
-    return (calculator if outcome["status"] == Status.CONVERGED else None), outcome
-
-
-def run_start(
-    name: str, structure: dict[str, Any], settings: dict[str, Any], log: Log, scratch: Path
-) -> tuple[Any, dict[str, Any]]:
-    """Converge one magnetic start; calculator (or ``None``) and the start's record."""
-    moments = start_moments(name, structure)
-    if moments is None:
-        return None, {"name": name, "status": "same_as_ferromagnetic", "attempts": []}
-    atoms = to_atoms(structure)
-    atoms.set_initial_magnetic_moments(moments)
-    return climb_ladder(name, atoms, settings, log, scratch)
-
-
-def climb_ladder(
-    name: str,
-    atoms: Atoms,
-    settings: dict[str, Any],
-    log: Log,
-    scratch: Path,
-    setups: dict[str, str] | None = None,
-) -> tuple[Any, dict[str, Any]]:
-    """Attempt after attempt until one converges; calculator (or ``None``) and their record."""
-    record: dict[str, Any] = {"name": name, "status": None, "attempts": []}
-    for number, rung in enumerate(settings["ladder"]):
-        log(f"start {name}, attempt {number + 1} of {len(settings['ladder'])}, changes {rung}")
-        calculator, outcome = attempt(
-            atoms, settings, rung, log, scratch / f"{name}.{number}.gpaw.txt", setups
-        )
-        record["attempts"].append({"rung": number, **outcome})
-        if calculator is not None:
-            record["status"] = str(Status.CONVERGED)
-            record["energy_ev"] = float(calculator.get_potential_energy())
-            record["total_moment_mub"] = float(calculator.get_magnetic_moment())
-            return calculator, record
-        log(f"  {outcome['error']}")
-    broken = all(a["status"] == Status.FAILED for a in record["attempts"])
-    record["status"] = str(Status.FAILED if broken else Status.NOT_CONVERGED)
-    return None, record
-
-
-def _site_part(
-    calculator, structure: dict[str, Any], settings: dict[str, Any], log: Log, scratch: Path
-) -> dict[str, Any]:
-    """The record's sites and status, with the field gradient from the semicore run if asked for."""
-    part: dict[str, Any] = {}
-    efg_dft = None
-    if settings["semicore_efg"]:
+    found: list[_State] = []
+    starts: list[dict[str, Any]] = []
+    for name in work.settings["starts"]:
+        moments = start_moments(name, structure)
+        if moments is None or (name == "reduced" and any(map(_went_down, starts))):
+            starts.append({"name": name, "status": "same_as_ferromagnetic", "attempts": []})
+            continue
         atoms = to_atoms(structure)
-        atoms.set_initial_magnetic_moments(calculator.get_magnetic_moments())
-        finer = settings | {"cutoff_ev": max(settings["cutoff_ev"], SEMICORE_CUTOFF_EV)}
-        semicore, part["semicore"] = climb_ladder("semicore", atoms, finer, log, scratch, SEMICORE)
-        part["semicore"]["cutoff_ev"] = finer["cutoff_ev"]
-        if semicore is None:
-            error = part["semicore"]["attempts"][-1]["error"]
-            part["status"] = part["semicore"]["status"]
-            part["reason"] = f"semicore run: {error}; GPAW's output kept in {scratch}"
-            return part
-        efg_dft = semicore.dft
-        part["semicore"]["datasets"] = fingerprints(efg_dft)
-        change = semicore.get_magnetic_moment() - calculator.get_magnetic_moment()
-        if abs(change) > SAME_STATE_MUB_PER_ATOM * len(atoms):
-            part["status"] = str(Status.NOT_CONVERGED)
-            part["reason"] = (
-                f"semicore run went to another magnetic state, {change:+.2f} µB per cell away;"
-                f" GPAW's output kept in {scratch}"
-            )
-            return part
-    try:
-        part["sites"] = site_table(calculator.dft, structure, settings["efg_elements"], efg_dft)
-    except ArithmeticError as error:  # site_table turns all faults of numbers into this one
-        part["status"] = str(Status.FAILED)
-        part["reason"] = f"{error}; GPAW's output kept in {scratch}"
-        return part
-    return part | {"status": str(Status.CONVERGED), "reason": None}
+        atoms.set_initial_magnetic_moments(moments)
+        calculator, start = climb_ladder(name, atoms, _shortened(work) if found else work)
+        starts.append(start)
+        if calculator is not None:
+            found.append(_State(calculator, start))
+    if not found:
+        errors = [a["error"] for s in starts for a in s["attempts"]]
+        unconverged = any(s["status"] == Status.NOT_CONVERGED for s in starts)
+        status = Status.NOT_CONVERGED if unconverged else Status.FAILED
+        reason = f"{errors[-1]}; GPAW's output kept in {work.scratch}"
+        return None, {"starts": starts, "status": str(status), "reason": reason}
+    best = min(found, key=lambda state: state.record["energy_ev"])
+    within = states_within_mev([s.record for s in found], structure["symbols"].count("Fe"))
+    return best.calculator, {
+        "starts": starts,
+        "chosen_start": best.record["name"],
+        "note": best.record.get("note"),
+        "energy_ev": best.record["energy_ev"],
+        "total_moment_mub": best.record["total_moment_mub"],
+        "states_within_mev": within,
+        "ambiguous_state": within is not None and within < AMBIGUOUS_MEV,
+    }
 
 
-def fingerprints(dft) -> dict[str, str]:
-    """MD5 sum of the PAW dataset file of each element."""
-    return {setup.symbol: setup.data.fingerprint for setup in dft.setups}
+def _went_down(start: dict[str, Any]) -> bool:
+    """Whether a start lost its moments, or converged only from reduced or fixed ones.
+
+    What reduced moments can find, it has found.
+    """
+    if "moments_mub" in start and np.abs(start["moments_mub"]).max() < NO_MOMENT_MUB:
+        return True
+    changes = start["attempts"][-1]["changes"] if start["attempts"] else {}
+    scanned = any("fixed_total_moment_mub" in attempt for attempt in start["attempts"])
+    return scanned or changes.get("start_moment_scale", 1.0) <= REDUCED
 
 
-def versions() -> dict[str, str]:
-    """Versions of what produced a number."""
+def _shortened(work: Work) -> Work:
+    """Work with a ladder without rungs that change the moments."""
+    ladder = [
+        rung
+        for rung in work.settings["ladder"]
+        if not {"start_moment_scale", "fixed_moments"} & set(rung)
+    ]
+    settings = work.settings | {"ladder": ladder or [{}]}
+    return Work(settings, work.log, work.scratch, work.datasets)
+
+
+def states_within_mev(states: list[dict[str, Any]], n_iron: int) -> float | None:
+    """Energy (meV per iron atom) from the lowest state to the next one with other moments.
+
+    Parameters
+    ----------
+    states
+        Records of converged starts with ``energy_ev`` and ``moments_mub``.
+    n_iron
+        Iron atoms in the cell.
+
+    Returns
+    -------
+    float or None
+        ``None`` if all starts ended in one state.
+    """
+    lowest, *others = sorted(states, key=lambda state: state["energy_ev"])
+    sizes = np.abs(lowest["moments_mub"])
+    for other in others:
+        if np.abs(np.abs(other["moments_mub"]) - sizes).max() > SAME_STATE_MUB:
+            return round(1000.0 * (other["energy_ev"] - lowest["energy_ev"]) / n_iron, 2)
+    return None
+
+
+def versions() -> dict[str, Any]:
+    """Versions of what produced a number, and which libraries GPAW was built with."""
     names = ("dft2spectra", "gpaw", "gpaw-data", "ase", "numpy", "scipy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    return {"python": platform.python_version(), **{name: version(name) for name in names}} | {
+        "gpaw_build": {
+            "fftw": hasattr(cgpaw, "FFTWPlan"),
+            "blas": hasattr(cgpaw, "mmm"),
+            "libxc": hasattr(cgpaw, "lxcXCFunctional"),
+            "mpi": hasattr(cgpaw, "Communicator"),
+        }
+    }
+
+
+def ionic_without_u(structure: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether the compound is an oxide or halide and iron has no Hubbard term."""
+    return bool(IONIC_WITH & set(structure["symbols"])) and "Fe" not in settings["hubbard_u_ev"]
 
 
 def compute_record(
@@ -196,21 +180,22 @@ def compute_record(
     Returns
     -------
     dict
-        Record with ``status`` converged, not_converged or failed; sites only when converged.
+        Record with ``status`` converged, not_converged or failed; sites only when converged. A
+        quantity of a site that is missing, as the field gradient after a semicore run that failed,
+        has a status and a reason of its own.
     """
-    started = time.monotonic()
+    started, processor = time.monotonic(), time.process_time()
     record: dict[str, Any] = {
         "record_version": RECORD_VERSION,
-        "method_versions": method_versions(*METHOD),
+        **identity(structure, settings),
         **{
             key: structure.get(key)
             for key in ("structure_id", "formula", "spacegroup", "prototype", "parent")
         },
-        "structure_hash": structure["content_hash"],
         "settings": settings,
-        "settings_hash": content_hash(settings),
         **{key: structure[key] for key in STRUCTURE_KEYS},
         "n_atoms": len(structure["symbols"]),
+        "ionic_without_u": ionic_without_u(structure, settings),
         "sites": [],
         "versions": versions(),
         "mpi_ranks": world.size,
@@ -220,31 +205,47 @@ def compute_record(
     except ValueError as error:
         record |= {"status": str(Status.REJECTED), "reason": str(error), "starts": []}
         return record | {"wall_time_s": 0.0}
-    best, starts = None, []
-    for name in settings["starts"]:
-        calculator, start = run_start(name, structure, settings, log, scratch)
-        starts.append(start)
-        if calculator is not None and (best is None or start["energy_ev"] < best[1]["energy_ev"]):
-            best = calculator, start
-    record["starts"] = starts
-    if best is None:
-        last = [a["error"] for s in starts for a in s["attempts"]]
-        unconverged = any(s["status"] == Status.NOT_CONVERGED for s in starts)
-        record["status"] = str(Status.NOT_CONVERGED if unconverged else Status.FAILED)
-        record["reason"] = f"{last[-1]}; GPAW's output kept in {scratch}"
-    else:
-        calculator, start = best
-        record["chosen_start"] = start["name"]
-        record["energy_ev"] = start["energy_ev"]
-        record["total_moment_mub"] = start["total_moment_mub"]
+    work = Work(settings, log, scratch, {})
+    calculator, part = run_starts(structure, work)
+    record |= part
+    if calculator is not None:
         record["n_kpoints"] = len(calculator.get_ibz_k_points())
         record["n_electrons"] = float(calculator.get_number_of_electrons())
-        record["datasets"] = fingerprints(calculator.dft)
         if gpw is not None:
             calculator.write(str(gpw), mode="all")
-        record |= _site_part(calculator, structure, settings, log, scratch)
+        record |= _site_part(calculator, structure, work)
     record["wall_time_s"] = round(time.monotonic() - started, 2)
+    record["processor_time_s"] = round(time.process_time() - processor, 2)
     return record
+
+
+def _site_part(calculator: Any, structure: dict[str, Any], work: Work) -> dict[str, Any]:
+    """The record's sites and status."""
+    part: dict[str, Any] = {"status": str(Status.CONVERGED), "reason": None}
+    moments = np.array(calculator.get_magnetic_moments())
+    semicore, problem = None, None
+    if work.settings["semicore_efg"] and wants_semicore(structure, moments):
+        semicore, part["semicore"] = semicore_run(calculator, structure, work)
+        problem = part["semicore"]["reason"]
+    orbital: list[Orbital] | None = None
+    if np.abs(moments).max() > NO_MOMENT_MUB and calculator.dft.ibzwfs.domain_comm.size == 1:
+        coupled = spin_orbit(calculator)
+        orbital = coupled.atoms
+        part["spin_orbit"] = {"axes": coupled.axes, "band_energies_ev": coupled.band_energies_ev}
+    try:
+        part["sites"] = site_table(
+            calculator,
+            structure,
+            work.settings["efg_elements"],
+            free_components(structure, moments),
+            semicore,
+            problem,
+            orbital,
+        )
+    except ArithmeticError as error:  # site_table turns all faults of numbers into this one
+        part["status"] = str(Status.FAILED)
+        part["reason"] = f"{error}; GPAW's output kept in {work.scratch}"
+    return part
 
 
 def compute_hyperfine(
@@ -286,9 +287,14 @@ def compute_hyperfine(
             lock.check()
         write_json(output, record)
         log(f"{record['status']} in {record['wall_time_s']:.1f} s")
-        if record["status"] == Status.CONVERGED:
+        if record["status"] == Status.CONVERGED and not _problems(record):
             shutil.rmtree(scratch)
         if handle is not None:
             handle.close()
     world.barrier()
     return record
+
+
+def _problems(record: dict[str, Any]) -> bool:
+    """Whether a site of a converged record lacks a quantity: GPAW's output may tell why."""
+    return any(site["reasons"] for site in record["sites"])

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from dft2spectra.crystals.bundles import assign_bundles, read_bundles, record_is_current
+from dft2spectra.crystals.bundles import assign_bundles, read_bundles
 from dft2spectra.crystals.cost import ENOUGH_RECORDS, STARTUP_S, Cost, estimate, machine_factor
 from dft2spectra.crystals.equation_of_state import SETTINGS as RELAXATION
+from dft2spectra.crystals.identity import record_is_current
 from dft2spectra.records import read_json, write_csv, write_json
 
 METHOD_VERSION = 2

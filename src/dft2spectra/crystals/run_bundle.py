@@ -17,7 +17,12 @@ from dft2spectra.records import read_json, write_json
 
 
 def run_bundle(
-    structures: list[Path], settings: dict[str, Any], marker: Path, logs: Path, launcher: list[str]
+    structures: list[Path],
+    settings: dict[str, Any],
+    marker: Path,
+    logs: Path,
+    launcher: list[str],
+    store: Path | None = None,
 ) -> list[str]:
     """Compute what is missing of a bundle; one line per crystal that has no record afterwards.
 
@@ -35,6 +40,8 @@ def run_bundle(
         Folder for the log of every crystal.
     launcher
         Words before ``python``, such as ``mpiexec -n 4``; empty without MPI.
+    store
+        Folder of finished records, by the id of their crystal; current ones are copied.
     """
     missing: list[str] = []
     status: dict[str, str] = {}
@@ -50,7 +57,7 @@ def run_bundle(
             write_json(record_path, record)
         else:
             log = logs / f"{name}.log"
-            record, how = obtain_record(path, settings, record_path, log, launcher)
+            record, how = obtain_record(path, settings, record_path, log, launcher, store=store)
             if record is None:
                 missing.append(f"{name}: {how}; see {log}")
         status[name] = record["status"] if record else "missing"
@@ -77,6 +84,7 @@ def main() -> None:
     parser.add_argument(
         "--launcher", type=shlex.split, default=[], help="MPI launcher with the number of processes"
     )
+    parser.add_argument("--store", type=Path, help="folder of finished records")
     arguments = parser.parse_args()
     missing = run_bundle(
         arguments.structures,
@@ -84,6 +92,7 @@ def main() -> None:
         arguments.output,
         arguments.logs,
         arguments.launcher,
+        arguments.store,
     )
     if missing:
         lines = "\n  ".join(missing)

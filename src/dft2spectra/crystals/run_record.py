@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.crystals.bundles import record_is_current
+from dft2spectra.crystals.identity import record_is_current
 from dft2spectra.disk import refusal
 from dft2spectra.locks import Lock, output_lock
 from dft2spectra.processes import run_child
-from dft2spectra.records import kept, read_json
+from dft2spectra.records import kept, read_json, write_json
 
 
 def obtain_record(
@@ -29,6 +29,7 @@ def obtain_record(
     log: Path,
     launcher: list[str],
     keep: bool = False,
+    store: Path | None = None,
 ) -> tuple[Any, str]:
     """Record of a crystal, and in words where it comes from.
 
@@ -49,6 +50,8 @@ def obtain_record(
     keep
         Whether Snakemake knows the record by its name, and deletes it: see
         :func:`dft2spectra.records.kept`.
+    store
+        Folder of finished records, by the id of their crystal; a current one is copied.
     """
     structure = read_json(structure_path)
     with (
@@ -60,16 +63,28 @@ def obtain_record(
             return record, "is there"
         if reason := refusal(path.parent):
             return None, f"was not begun, {reason.removesuffix('.')}"
+        if store is not None:
+            stored = store / f"{structure['structure_id']}.json"
+            if (record := current_record(stored, structure, settings)) is not None:
+                write_json(path, record)
+                return record, f"taken from {store}"
         how = _compute(structure_path, settings, path, log, launcher, lock)
         record = current_record(path, structure, settings)
         return record, "computed" if record else f"its process {how}"
 
 
 def current_record(path: Path, structure: dict[str, Any], settings: dict[str, Any]) -> Any:
-    """Record in a file if it needs no new calculation, else ``None``."""
+    """Record in a file if it needs no new calculation, else ``None``.
+
+    Raises
+    ------
+    OSError
+        The file is there and cannot be read, as on a file system that comes and goes: no reason to
+        compute it again.
+    """
     try:
         record = read_json(path)
-    except (OSError, ValueError):  # none, or not one of ours: records are written whole
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # none, or not one of ours
         return None
     return record if record_is_current(record, structure, settings) else None
 
@@ -110,9 +125,10 @@ def main() -> None:
     parser.add_argument(
         "--launcher", type=shlex.split, default=[], help="MPI launcher with the number of processes"
     )
+    parser.add_argument("--store", type=Path, help="folder of finished records")
     arguments = parser.parse_args()
     like = arguments.settings, arguments.output, arguments.log, arguments.launcher
-    record, how = obtain_record(arguments.structure, *like, keep=True)
+    record, how = obtain_record(arguments.structure, *like, keep=True, store=arguments.store)
     if record is None:
         sys.exit(f"{arguments.output}: {how}; run again to compute it.")
     print(f"{arguments.output}: {record['status']}, {how}", flush=True)
