@@ -72,3 +72,42 @@ rule train_model:
         method=method_versions("learning.boosting"),
     script:
         "../scripts/train_model.py"
+
+
+rule evaluate_external:
+    """Models of all training sites against the sites that were kept apart, once at the end.
+
+    No campaign without external crystals has it, and none runs it unasked: all_external does.
+    """
+    input:
+        features="<results>/features/soap.npz",
+        sites="<results>/sites/sites.parquet",
+        representatives="<results>/features/representatives.csv",
+        model="<results>/models/{target}/model.ubj",
+        card="<results>/models/{target}/card.json",
+    output:
+        "<results>/models/{target}/external/parity.svg",
+        table="<results>/models/{target}/external/predictions.csv",
+        metrics="<results>/models/{target}/external/metrics.json",
+        figure=report(
+            "<results>/models/{target}/external/parity.png",
+            caption="../report/external.rst",
+            category="5 Models",
+            labels={"target": "{target}", "figure": "external sites"},
+        ),
+    log:
+        "<logs>/evaluate_external/{target}.log",
+    benchmark:
+        "<benchmarks>/evaluate_external/{target}.jsonl"
+    wildcard_constraints:
+        target="|".join(config["learning"]["targets"]) if EXTERNAL else "(?!)",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        learning=LEARNING,
+        method=method_versions("learning.external", "learning.boosting"),
+    script:
+        "../scripts/evaluate_external.py"

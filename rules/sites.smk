@@ -1,5 +1,10 @@
 """The table of trustworthy Fe sites."""
 
+from dft2spectra.structures.design import external_ids
+
+# Crystals that nothing is trained on, for the evaluation at the end.
+EXTERNAL = external_ids(config["structures"]["design"]) if MOSSBAUER else []
+
 
 rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
@@ -32,6 +37,7 @@ rule clean_sites:
         runtime=growing(20),
     params:
         rules=config["cleaning"],
+        external=EXTERNAL,
         method=method_versions("learning.cleaning"),
     script:
         "../scripts/clean_sites.py"

@@ -46,6 +46,16 @@ rule all_models:
     localrule: True
 
 
+rule all_external:
+    """The models judged, once at the end, by sites that no step before has seen."""
+    input:
+        expand(
+            "<results>/models/{target}/external/metrics.json",
+            target=config["learning"]["targets"] if EXTERNAL else [],
+        ),
+    localrule: True
+
+
 rule all_mossbauer:
     """The spectra of structures and mixtures."""
     input:

@@ -12,4 +12,5 @@ clean_sites(
     snakemake.params.rules,
     snakemake.output.sites,
     snakemake.output.dropped,
+    snakemake.params.external,
 )

@@ -10,6 +10,7 @@ class Site(StrEnum):
     FORMULA = "formula"
     SPACEGROUP = "spacegroup"
     PARENT = "parent"  # structure type shared by relatives; the group of every data split
+    ROLE = "role"  # a Role
     SITE = "site"
     MULTIPLICITY = "multiplicity"
     MOMENT = "moment_mub"
@@ -68,6 +69,13 @@ class Status(StrEnum):
     NOT_CONVERGED = "not_converged"
     FAILED = "failed"
     REJECTED = "rejected"
+
+
+class Role(StrEnum):
+    """What a crystal is there for."""
+
+    TRAIN = "train"
+    EXTERNAL = "external"  # held out of all that is fitted, tuned, cleaned or chosen
 
 
 class Band(StrEnum):

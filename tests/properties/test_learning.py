@@ -162,7 +162,7 @@ def predict(values, target, groups):
     """Fold and out-of-fold predictions of committee and ridge, as ``evaluate_model`` makes them."""
     names = np.array([f"density {i}" for i in range(values.shape[1])])
     rows = np.array([str(i) for i in range(len(target))])
-    features = Features(values.astype(np.float32), rows, rows, names, {}, {})
+    features = Features(values.astype(np.float32), rows, rows, rows, names, {}, {})
     sites = pd.DataFrame({Site.STRUCTURE_ID: rows, Site.PARENT: groups})
     every = np.ones(len(target), dtype=bool)
     data = TrainingData(features, sites, Site.MOMENT, target, groups, every)

@@ -280,6 +280,29 @@ def test_outliers_are_dropped_and_the_rest_kept():
     }
 
 
+def test_external_sites_neither_make_outliers_nor_are_any():
+    records = many()
+    records[7]["sites"][0]["contact_density_e_per_bohr3"] = 14993.0
+    wild = many(40)
+    for i, one in enumerate(wild):
+        one["structure_id"] = f"x{i:02d}"
+        one["sites"][0]["contact_density_e_per_bohr3"] = 14994.0 + 0.3 * i
+    external = [one["structure_id"] for one in wild]
+    kept, dropped = sort_out(records + wild, CALIBRATION, LIMITS, external)
+    assert [(d["structure_id"], d["rule"]) for d in dropped] == [("s07", "outlier_isomer_shift")]
+    roles = {row[Site.STRUCTURE_ID]: row[Site.ROLE] for row in kept}
+    assert {name for name, role in roles.items() if role == "external"} == set(external)
+    # As training rows some of them would go.
+    assert len(sort_out(records + wild, CALIBRATION, LIMITS)[0]) < 99
+
+
+def test_external_sites_obey_the_rules_on_a_site():
+    broken = record("x", sites=[site(bhf_t=61.0)])
+    kept, dropped = sort_out([record(), broken], CALIBRATION, LIMITS, ["x"])
+    assert [row[Site.STRUCTURE_ID] for row in kept] == ["FeCo-1"]
+    assert [(d["structure_id"], d["rule"]) for d in dropped] == [("x", "bhf_limit")]
+
+
 def test_few_rows_have_no_outliers():
     records = many(12)
     records[7]["sites"][0]["contact_density_e_per_bohr3"] = 14993.0

@@ -142,7 +142,7 @@ def test_sites_split_by_moment_share_the_label():
 
 
 def write_sites(folder, rows):
-    table = pd.DataFrame(rows, columns=["structure_id", "site"])
+    table = pd.DataFrame(rows, columns=["structure_id", "site"]).assign(role="train")
     table.to_parquet(folder / "sites.parquet")
     return folder / "sites.parquet"
 
@@ -201,7 +201,7 @@ def test_blocks_weigh_alike_in_distances():
     names = np.array(["density a", "density b", "composition v", "composition w"])
     values = np.array([[3.0, 4.0, 10.0, 5.0], [3.0, 4.0, 30.0, 5.0]], dtype=np.float32)
     empty = np.array(["", ""])
-    scaled = values * distance_scale(Features(values, empty, empty, names, {}, {}))
+    scaled = values * distance_scale(Features(values, empty, empty, empty, names, {}, {}))
     assert np.linalg.norm(scaled[:, :2], axis=1) == pytest.approx([1.0, 1.0])
     # Standard deviation 10, over √2 columns; a constant column has no weight.
     assert scaled[1, 2] - scaled[0, 2] == pytest.approx(2.0 / np.sqrt(2.0))

@@ -132,7 +132,7 @@ def hyperfine_record(structure: dict) -> dict:
 class Campaign:
     """Files of one run in a folder."""
 
-    def __init__(self, folder, structures):
+    def __init__(self, folder, structures, external=()):
         self.folder = folder
         self.structures = [folder / f"{s['structure_id']}.json" for s in structures]
         for path, structure in zip(self.structures, structures, strict=True):
@@ -143,7 +143,7 @@ class Campaign:
         calibration = folder / "calibration.json"
         calibration.write_text(json.dumps(CALIBRATION))
         self.sites = folder / "sites.parquet"
-        clean_sites(records, calibration, RULES, self.sites, folder / "dropped.csv")
+        clean_sites(records, calibration, RULES, self.sites, folder / "dropped.csv", external)
         self.features = folder / "soap.npz"
         featurize(self.sites, self.structures, SOAP, self.features)
         self.representatives = folder / "representatives.csv"

@@ -199,3 +199,26 @@ def test_edit_runs_what_it_announces(copied: Campaign) -> None:
 def test_machine_settings_rerun_nothing(finished: Campaign) -> None:
     launcher = ["compute_hyperfine:mpi=mpiexec", "compute_hyperfine:tasks=4"]
     assert finished.planned("--set-resources", *launcher, "--set-threads", "train_model=2") == {}
+
+
+def test_places_in_a_design_compute_no_crystal_again(finished: Campaign) -> None:
+    """An order rewrites the list, a role the site table and what is learned from it."""
+    accepted = (finished.folder / "results" / "stub" / "structures" / "accepted").glob(
+        "FeCo-*.json"
+    )
+    name = next(accepted).stem
+    design = finished.folder / "design.csv"
+    config = edited(finished, {"structures": {"design": "design.csv"}})
+    design.write_text(f"order,structure_id,role\n1,{name},train\n", encoding="utf-8")
+    assert finished.planned("--configfile", config) == LISTING
+    design.write_text(f"order,structure_id,role\n1,{name},external\n", encoding="utf-8")
+    assert finished.planned("--configfile", config) == {**LISTING, **SITES}
+    last = finished.planned("all_external", "--configfile", config)
+    assert last["evaluate_external"] == 2
+    assert "compute_hyperfine" not in last
+    assert finished.planned("all_external") == {}
+
+    design.write_text("order,structure_id,role\n1,FeCo-221-00000000,train\n", encoding="utf-8")
+    done = finished.run("--dry-run", "--configfile", config)
+    assert done.returncode != 0
+    assert "structures.design: design.csv: 1 of 1 crystals are none of this campaign" in done.stdout

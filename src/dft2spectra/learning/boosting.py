@@ -9,7 +9,8 @@ of rounding. Sites count once each, whatever their multiplicity.
 ``evaluate_model`` measures on structure types left out of everything: the number of rounds, the
 ridge penalty and the scaling are chosen inside the training part of each fold. ``train_model`` then
 uses all sites. With ``learning.representatives`` set, only those sites are trained on; all are
-tested on. (The choice of representatives looks at descriptors of all sites, at no target.)
+tested on. (The choice of representatives looks at descriptors of all sites, at no target.) External
+sites are no part of any of this (:mod:`dft2spectra.learning.external`).
 """
 
 from importlib.metadata import version
@@ -37,7 +38,7 @@ from dft2spectra.records import read_json, whole_file, write_json, write_table
 
 # Counts for all that a model and its scores are made with: splits, committee, baselines, metrics,
 # domain, training_data.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 MODELS = ("xgboost", "linear", "mean")
 PACKAGES = ("dft2spectra", "dscribe", "numpy", "scikit-learn", "xgboost-cpu")

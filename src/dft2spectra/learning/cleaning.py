@@ -4,6 +4,10 @@ A record or a site that breaks a named rule is not repaired: it goes to ``droppe
 first rule that it breaks (:mod:`dft2spectra.learning.cleaning_rules`) and the offending value.
 Every Fe site of every record ends in exactly one of the two tables.
 
+Sites of external crystals, kept for one evaluation at the end, obey the rules that look at one
+record or site, for what breaks them is no result. The rules that score a row against the others are
+made of the training rows and drop those alone: a test set without its outliers would flatter.
+
 Sign of the spins
 -----------------
 A collinear calculation without spin–orbit coupling does not know up from down: turning all spins
@@ -21,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dft2spectra.columns import Site
+from dft2spectra.columns import Role, Site
 from dft2spectra.learning.cleaning_rules import (
     MEASURED_COLUMNS,
     NO_MOMENT_MUB,
@@ -37,7 +41,7 @@ from dft2spectra.records import read_json, write_csv, write_table
 from dft2spectra.units import quadrupole_splitting_mm_s
 
 # Counts for the rules too.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 DROPPED_COLUMNS = ("structure_id", "site", "rule", "value")
 
@@ -73,13 +77,14 @@ def expected_sites(record: Row) -> list[str]:
     return sorted([site["site"] for site in sites] + sorted(left)) or [""]
 
 
-def site_row(record: Row, site: Row, calibration: Row) -> Row:
+def site_row(record: Row, site: Row, calibration: Row, role: Role = Role.TRAIN) -> Row:
     """One row of the table with the derived columns: δ, quadrupole splitting, scaled field.
 
     δ = α (ρ − ρ_αFe) in mm/s, with α in mm/s bohr³ and densities in e/bohr³.
     """
     row: Row = {column: record[column] for column in ("structure_id", "formula", "spacegroup")}
     row[Site.PARENT] = record["parent"]
+    row[Site.ROLE] = str(role)
     row[Site.SITE] = site["site"]
     row[Site.MULTIPLICITY] = int(site["multiplicity"])
     row |= {column: site.get(column) for column in MEASURED_COLUMNS}
@@ -106,7 +111,9 @@ def site_row(record: Row, site: Row, calibration: Row) -> Row:
     return row
 
 
-def sort_out(records: Iterable[Row], calibration: Row, limits: Row) -> tuple[list[Row], list[Row]]:
+def sort_out(
+    records: Iterable[Row], calibration: Row, limits: Row, external: Iterable[str] = ()
+) -> tuple[list[Row], list[Row]]:
     """Rows that keep every rule, and (structure_id, site, rule, value) of those that do not.
 
     Parameters
@@ -118,6 +125,8 @@ def sort_out(records: Iterable[Row], calibration: Row, limits: Row) -> tuple[lis
     limits
         ``max_abs_isomer_shift_mm_s``, ``max_abs_vzz_1e21_v_m2``, ``max_abs_bhf_t``,
         ``max_abs_moment_mub``, ``outlier_mad``.
+    external
+        Ids of the crystals that are kept for one evaluation at the end.
 
     Raises
     ------
@@ -128,6 +137,7 @@ def sort_out(records: Iterable[Row], calibration: Row, limits: Row) -> tuple[lis
     dropped: list[Row] = []
     expected: list[tuple[str, str]] = []
     seen: set[str] = set()
+    held_out = frozenset(external)
 
     def drop(structure_id: str, site: str, rule: str, value: Value) -> None:
         dropped.append(dict(zip(DROPPED_COLUMNS, (structure_id, site, rule, value), strict=True)))
@@ -151,14 +161,18 @@ def sort_out(records: Iterable[Row], calibration: Row, limits: Row) -> tuple[lis
             if label not in sites:
                 drop(name, label, "not_in_record", "site missing from a converged record")
                 continue
-            row = site_row(record, sites[label], calibration)
+            role = Role.EXTERNAL if name in held_out else Role.TRAIN
+            row = site_row(record, sites[label], calibration, role)
             reason = _first(SITE_RULES, row, record, limits)
             if reason:
                 drop(name, label, *reason)
             else:
                 kept.append(row)
 
-    kept, outliers = _without_outliers(kept, limits["outlier_mad"])
+    train = [row for row in kept if row[Site.ROLE] == Role.TRAIN]
+    outliers = _outliers(train, limits["outlier_mad"])
+    broken = {(row[Site.STRUCTURE_ID], row[Site.SITE]) for row, _, _ in outliers}
+    kept = [row for row in kept if (row[Site.STRUCTURE_ID], row[Site.SITE]) not in broken]
     for row, rule, value in outliers:
         drop(row[Site.STRUCTURE_ID], row[Site.SITE], rule, value)
     ends = [(row["structure_id"], row["site"]) for row in (*kept, *dropped)]
@@ -176,17 +190,16 @@ def _first(rules: dict[str, Callable[..., Value]], *arguments: Any) -> tuple[str
     return None
 
 
-def _without_outliers(
-    rows: list[Row], limit: float
-) -> tuple[list[Row], list[tuple[Row, str, Value]]]:
+def _outliers(rows: list[Row], limit: float) -> list[tuple[Row, str, Value]]:
+    """Rows far from the others, with the first rule that says so and the value."""
     if len(rows) < OUTLIER_MIN_ROWS:
-        return rows, []
+        return []
     table = pd.DataFrame(rows)
     broken: dict[int, tuple[Row, str, Value]] = {}
     for name, (score, column) in TABLE_RULES.items():
         for index in np.flatnonzero(score(table).to_numpy() > limit):
             broken.setdefault(int(index), (rows[index], name, rows[index][column]))
-    return [row for i, row in enumerate(rows) if i not in broken], list(broken.values())
+    return list(broken.values())
 
 
 def clean_sites(
@@ -195,10 +208,12 @@ def clean_sites(
     rules: Row,
     sites_parquet: str | Path,
     dropped_csv: str | Path,
+    external: Iterable[str] = (),
 ) -> None:
     """Write the table of trusted Fe sites and the table of what was dropped, by which rule.
 
-    The CSV twin of the site table leaves out the nested columns of equivalent tensors.
+    ``external`` as for :func:`sort_out`. The CSV twin of the site table leaves out the nested
+    columns of equivalent tensors.
 
     Raises
     ------
@@ -206,7 +221,8 @@ def clean_sites(
         No site is left; the message counts the rules, ``dropped_csv`` is written first.
     """
     calibration = read_json(calibration_json)
-    kept, dropped = sort_out((read_json(path) for path in record_paths), calibration, rules)
+    records = (read_json(path) for path in record_paths)
+    kept, dropped = sort_out(records, calibration, rules, external)
     losses = pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
     write_csv(dropped_csv, losses.sort_values(["structure_id", "site"]))
     if not kept:

@@ -29,9 +29,16 @@ BARS_LEGIBLE = 200
 
 
 def plot_parity(
-    truth: np.ndarray, predictions: pd.DataFrame, metrics: dict[str, Any], path: str | Path
+    truth: np.ndarray,
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    path: str | Path,
+    caption: str = "each site predicted without its structure type",
 ) -> None:
-    """Out-of-fold prediction against calculation for the committee and the linear model."""
+    """Prediction against calculation for the committee and the linear model.
+
+    ``caption`` says how the predictions were made.
+    """
     column = Site(metrics["column"])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 4.5), layout="constrained")
@@ -61,7 +68,7 @@ def plot_parity(
                 note += f"\n{int((~inside).sum())} beyond the frame"
             axis.text(0.03, 0.97, note, transform=axis.transAxes, va="top", fontsize=8)
         figure.suptitle(_wrapped(metrics["verdict"], 110), fontsize=8.5)
-        caption = "each site predicted without its structure type; in brackets: 95 % interval"
+        caption += "; in brackets: 95 % interval"
         if bars:
             caption += "; vertical bars: committee spread"
         figure.supxlabel(caption, fontsize=7.5)

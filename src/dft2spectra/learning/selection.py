@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dft2spectra.columns import Role
 from dft2spectra.learning.soap import distance_scale, read_features
 from dft2spectra.records import write_csv
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 def farthest_points(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,16 +51,20 @@ def select_representatives(
     """Write the ``count`` most diverse sites, best first; ``None`` ranks all.
 
     Columns: ``rank`` (from 1), ``structure_id``, ``site``, ``distance`` to the nearest site ranked
-    before, without unit. The choice sees descriptors only, never a computed property.
+    before, without unit. The choice sees descriptors only, never a computed property, and no site
+    that is kept for the evaluation at the end.
 
     Raises
     ------
     ValueError
-        ``count`` below 1.
+        ``count`` below 1, or no site to choose from.
     """
     if count is not None and count < 1:
         raise ValueError(f"learning.representatives is {count}; at least 1, or null for all sites")
     features = read_features(features_npz)
+    features = features.of(features.role == Role.TRAIN)
+    if not len(features.values):
+        raise ValueError("every site is external: there is none to train on")
     points = features.values * distance_scale(features)
     picks, distances = farthest_points(points, len(points) if count is None else count)
     table = pd.DataFrame(

@@ -55,7 +55,7 @@ from dft2spectra.learning.species import CHANNELS, SPECIES, species_weights
 from dft2spectra.records import read_json, whole_file
 
 # Counts for the species weights too.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 COMPOSITION = "composition"
 
@@ -70,9 +70,15 @@ class Features(NamedTuple):
     values: np.ndarray  # float32 (n_sites, n_features)
     structure_id: np.ndarray  # str (n_sites,)
     site: np.ndarray  # str (n_sites,)
+    role: np.ndarray  # str (n_sites,): a Role
     names: np.ndarray  # str (n_features,): "<block> …"
     settings: dict[str, Any]  # the soap section of the configuration
     weights: dict[str, dict[str, float]]  # channel → element → weight
+
+    def of(self, rows: np.ndarray) -> "Features":
+        """Those of some of the sites; ``rows`` is bool (n_sites,)."""
+        names = ("values", "structure_id", "site", "role")
+        return self._replace(**{name: getattr(self, name)[rows] for name in names})
 
     @property
     def blocks(self) -> np.ndarray:
@@ -231,15 +237,16 @@ def featurize(
 ) -> None:
     """Write the fingerprints of all sites of the table, in its order, to ``out_npz``.
 
-    Arrays: ``X`` float32 (n_sites, n_features), ``structure_id``, ``site``, ``feature_names``,
-    and as JSON strings ``species_map`` (channel → element → weight) and ``soap`` (settings).
+    Arrays: ``X`` float32 (n_sites, n_features), ``structure_id``, ``site``, ``role``,
+    ``feature_names``, and as JSON strings ``species_map`` (channel → element → weight) and ``soap``
+    (settings).
 
     Raises
     ------
     ValueError
         A structure of the table without its file.
     """
-    sites = pd.read_parquet(sites_parquet, columns=[Site.STRUCTURE_ID, Site.SITE])
+    sites = pd.read_parquet(sites_parquet, columns=[Site.STRUCTURE_ID, Site.SITE, Site.ROLE])
     wanted = dict(iter(sites.groupby(Site.STRUCTURE_ID, sort=False)))
     values = np.full((len(sites), len(feature_names(soap))), np.nan, dtype=np.float32)
     for path in structure_paths:
@@ -256,6 +263,7 @@ def featurize(
             X=values,
             structure_id=sites[Site.STRUCTURE_ID].to_numpy(str),
             site=sites[Site.SITE].to_numpy(str),
+            role=sites[Site.ROLE].to_numpy(str),
             feature_names=np.array(feature_names(soap)),
             species_map=json.dumps(weights),
             soap=json.dumps(soap),
@@ -269,6 +277,7 @@ def read_features(path: str | Path) -> Features:
             data["X"],
             data["structure_id"],
             data["site"],
+            data["role"],
             data["feature_names"],
             json.loads(str(data["soap"])),
             json.loads(str(data["species_map"])),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dft2spectra.columns import TARGETS, Site
+from dft2spectra.columns import TARGETS, Role, Site
 from dft2spectra.learning.soap import Features, read_features
 from dft2spectra.learning.splits import site_groups
 
@@ -48,24 +48,50 @@ def read_training_data(
     target: str,
     representatives_csv: str | Path,
 ) -> TrainingData:
-    """Features, target and groups of all sites.
+    """Features, target and groups of all sites but the external ones.
 
     Raises
     ------
     ValueError
-        Unknown target, tables that do not describe the same sites, non-finite numbers.
+        Unknown target, tables that do not describe the same sites, non-finite numbers, no site.
     """
+    data = _of_role(Role.TRAIN, features_npz, sites_parquet, target)
+    chosen = pd.read_csv(representatives_csv, dtype={"structure_id": str, "site": str})
+    representatives = set(zip(chosen["structure_id"], chosen["site"], strict=True))
+    names = zip(data.features.structure_id, data.features.site, strict=True)
+    return data._replace(trainable=np.array([name in representatives for name in names]))
+
+
+def read_external_data(
+    features_npz: str | Path, sites_parquet: str | Path, target: str
+) -> TrainingData:
+    """The same of the sites that are kept for the evaluation at the end; none is trainable.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_training_data`.
+    """
+    return _of_role(Role.EXTERNAL, features_npz, sites_parquet, target)
+
+
+def _of_role(
+    role: Role, features_npz: str | Path, sites_parquet: str | Path, target: str
+) -> TrainingData:
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
     features, sites = read_features(features_npz), pd.read_parquet(sites_parquet)
-    names = list(zip(features.structure_id, features.site, strict=True))
-    if names != list(zip(sites[Site.STRUCTURE_ID], sites[Site.SITE], strict=True)):
+    names = list(zip(features.structure_id, features.site, features.role, strict=True))
+    described = (sites[column] for column in (Site.STRUCTURE_ID, Site.SITE, Site.ROLE))
+    if names != list(zip(*described, strict=True)):
         raise ValueError(f"{features_npz} and {sites_parquet} do not list the same sites")
     column = TARGETS[target]
+    rows = (sites[Site.ROLE] == role).to_numpy()
+    if not rows.any():
+        raise ValueError(f"{sites_parquet}: no site has the role {role}")
+    features, sites = features.of(rows), sites[rows].reset_index(drop=True)
     values = sites[column].to_numpy(float)
     if not (np.isfinite(values).all() and np.isfinite(features.values).all()):
         raise ValueError(f"{column} or the features hold numbers that are not finite")
-    chosen = pd.read_csv(representatives_csv, dtype={"structure_id": str, "site": str})
-    representatives = set(zip(chosen["structure_id"], chosen["site"], strict=True))
-    trainable = np.array([name in representatives for name in names])
+    trainable = np.zeros(len(values), dtype=bool)
     return TrainingData(features, sites, column, values, site_groups(sites), trainable)

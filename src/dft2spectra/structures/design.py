@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-TRAIN, EXTERNAL = "train", "external"
-ROLES = (TRAIN, EXTERNAL)
+from dft2spectra.columns import Role
+
 COLUMNS = ("order", "structure_id", "role")
 # Keys of a structure record that say its place.
 PLACE_KEYS = ("order", "role")
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
     order: int | None = None
     """Rank in the order of computing, from the smallest; ``None`` comes after all."""
-    role: str = TRAIN
+    role: Role = Role.TRAIN
     """``train``, or ``external``: kept for one evaluation at the very end."""
 
 
@@ -51,8 +51,8 @@ def read_design(path: str) -> dict[str, Place]:
     taken: dict[int, int] = {}
     for line, row in rows:
         name, role, order = row["structure_id"], row["role"], row["order"] or ""
-        if role not in ROLES:
-            raise ValueError(f"{path}, line {line}: role '{role}' is none of {', '.join(ROLES)}")
+        if role not in list(Role):
+            raise ValueError(f"{path}, line {line}: role '{role}' is none of {', '.join(Role)}")
         if not order.isdecimal():
             raise ValueError(f"{path}, line {line}: order '{order}' is no whole number")
         if name in places:
@@ -62,7 +62,7 @@ def read_design(path: str) -> dict[str, Place]:
                 f"{path}, line {line}: order {order} is that of line {taken[int(order)]}"
             )
         taken[int(order)] = line
-        places[name] = Place(int(order), role)
+        places[name] = Place(int(order), Role(role))
     return places
 
 
@@ -87,9 +87,22 @@ def place(structures: Iterable[Structure], path: str | None) -> list[Structure]:
             "take these rows out"
         )
     return [
-        {**structure, **places.get(structure["structure_id"], Place())._asdict()}
+        {**structure, "order": found.order, "role": str(found.role)}
         for structure in given
+        for found in [places.get(structure["structure_id"], Place())]
     ]
+
+
+def external_ids(path: str | None) -> list[str]:
+    """Sorted ids of the crystals that are kept for one evaluation at the end.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_design`.
+    """
+    places = {} if path is None else read_design(path)
+    return sorted(name for name, place in places.items() if place.role == Role.EXTERNAL)
 
 
 def order_of(structure: Structure) -> int:

@@ -1,0 +1,14 @@
+"""Glue of the rule evaluate_external."""
+
+import sys
+
+sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from dft2spectra.learning.external import evaluate_external
+
+evaluate_external(
+    *(snakemake.input.features, snakemake.input.sites, snakemake.input.representatives),
+    *(snakemake.input.model, snakemake.input.card),
+    *(snakemake.wildcards.target, snakemake.params.learning),
+    *(snakemake.output.table, snakemake.output.metrics, snakemake.output.figure),
+)
