@@ -1,83 +1,70 @@
 """Constants of the cost estimate from measured run times, and its errors: docs/cost.csv.
 
-    python benchmarks/cost.py [hyperfine records to add]
+    python benchmarks/cost.py results/reference
 
-The table holds every self-consistent run that was measured; records named on the command line join
-it. The constants are fitted to the logarithms of the times, so that a minute and an hour count the
-same, and with less weight for outliers: the times come from machines that did other work, too.
-Every run is predicted with constants fitted to the other compounds.
+The table holds every self-consistent run of the records of a campaign; the constants are fitted to
+the logarithms of processor times, so that a minute and an hour count the same, and with less weight
+for outliers: machines do other work, too. Every run is predicted with constants fitted to the other
+compounds.
 """
 
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from dft2spectra.crystals.cost import scf_runs
-from dft2spectra.records import content_hash, read_json, write_csv
+from dft2spectra.columns import Status
+from dft2spectra.crystals.cost import Scf, scf_runs
+from dft2spectra.crystals.semicore import NO_MOMENT_MUB
+from dft2spectra.records import read_json, write_csv
 from dft2spectra.structures.canonical import reduced_formula
-from dft2spectra.structures.sources import collect
 
 TABLE = Path("docs/cost.csv")
-KEYS = ["record", "run"]
 SPREAD = 0.3  # of the logarithm of a time; beyond, a point counts less
 
 
-@cache
-def bundled() -> dict[str, dict]:
-    """Bundled crystals by their content hash."""
-    accepted, _ = collect([{"kind": "files", "path": "data/structures"}], {"max_atoms": 24})
-    return {structure["content_hash"]: structure for structure in accepted}
-
-
-def structure_of(path: Path, record: dict) -> dict | None:
-    """Structure behind a record, bundled or in a file beside it; records hold no start moments."""
-    found = bundled().get(record["structure_hash"])
-    for beside in path.parent.glob("*.structure.json"):
-        if read_json(beside)["content_hash"] == record["structure_hash"]:
-            found = read_json(beside)
-    return found
-
-
-def points(path: Path) -> list[dict]:
-    """Measured runs of a record: the first attempt of each start, and of the semicore run."""
+def points(results: Path, path: Path) -> list[dict]:
+    """Measured runs of a record: each start, and the semicore run, with all their attempts."""
     record = read_json(path)
-    if not isinstance(record, dict) or "n_kpoints" not in record or record["mpi_ranks"] != 1:
+    if record["status"] != Status.CONVERGED or record["mpi_ranks"] != 1:
         return []
-    structure = structure_of(path, record)
-    if structure is None:
-        print(f"{path}: left out, its structure is not at hand")
-        return []
-    settings = {"semicore_efg": False, **record["settings"]}
-    sizes = scf_runs(structure, settings)
+    structure = read_json(results / "structures" / "crystals" / path.name)
     runs = [start for start in record["starts"] if start["attempts"]]
-    runs += [record["semicore"]] if record.get("semicore") else []
-    if len(runs) != len(sizes) or sizes[0].kpoints != record["n_kpoints"]:
-        print(
-            f"{path}: left out, {sizes[0].kpoints} k-points expected, {record['n_kpoints']} found"
-        )
+    sizes = dict(zip([run["name"] for run in runs], scf_runs(structure, record["settings"])))
+    if record.get("semicore"):
+        runs.append({"name": "semicore", **record["semicore"]})
+        sizes["semicore"] = scf_runs(structure, record["settings"])[-1]
+    if sizes[runs[0]["name"]].kpoints != record["n_kpoints"]:
+        print(f"{path}: {sizes[runs[0]['name']].kpoints} k-points expected")
         return []
-    name = content_hash([record["structure_id"], record["settings"], record["wall_time_s"]])
+    chosen = next(run for run in runs if run["name"] == record["chosen_start"])
+    nonmagnetic = max(map(abs, chosen["moments_mub"])) < NO_MOMENT_MUB
+    measured = sum(a["processor_time_s"] for run in runs for a in run["attempts"])
     return [
-        {
-            "record": name[:8],
-            "run": run["name"],
-            "formula": reduced_formula(structure["symbols"]),
-            "n_atoms": size.atoms,
-            "cutoff_ev": settings["cutoff_ev"],
-            "kpoint_density_ang": settings["kpoint_density_ang"],
-            "n_kpoints": size.kpoints,
-            "n_spins": size.spins,
-            "n_bands": size.bands,
-            "n_plane_waves": round(size.plane_waves, 1),
-            "iterations": run["attempts"][0]["iterations"],
-            "wall_time_s": run["attempts"][0]["wall_time_s"],
-        }
-        for size, run in zip(sizes, runs, strict=True)
+        row(record, run, sizes[run["name"]], nonmagnetic and run["name"] == "semicore")
+        | {"rest_s": round(record["processor_time_s"] - measured, 2)}
+        for run in runs
     ]
+
+
+def row(record: dict, run: dict, size: Scf, spin_paired: bool) -> dict:
+    """Size, iterations and time of one run."""
+    return {
+        "structure_id": record["structure_id"],
+        "run": run["name"],
+        "formula": reduced_formula(record["symbols"]),
+        "n_atoms": size.atoms,
+        "cutoff_ev": record["settings"]["cutoff_ev"],
+        "kpoint_density_ang": record["settings"]["kpoint_density_ang"],
+        "n_kpoints": size.kpoints,
+        "n_spins": 1 if spin_paired else size.spins,
+        "n_bands": size.bands,
+        "n_plane_waves": round(size.plane_waves, 1),
+        "iterations": sum(attempt["iterations"] for attempt in run["attempts"]),
+        "processor_time_s": round(sum(a["processor_time_s"] for a in run["attempts"]), 2),
+    }
 
 
 def fit(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +80,7 @@ def fit(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         found = least_squares(residuals, np.log(start), loss="soft_l1", f_scale=SPREAD)
         return np.exp(found.x)
 
-    per_iteration = table.wall_time_s / table.iterations
+    per_iteration = table.processor_time_s / table.iterations
     seconds = solve(terms, per_iteration.to_numpy(), [5e-3, 1e-6])
     return seconds, solve(atoms, table.iterations.to_numpy(float), [10.0, 1.0])
 
@@ -111,28 +98,26 @@ def describe(ratio: pd.Series) -> str:
     return f"median {median:.2f}, 90 % between {low:.2f} and {high:.2f} ({len(ratio)})"
 
 
-def main(paths: list[str]) -> None:
-    """Add records, fit, predict each compound from the others, write the table."""
-    old = [pd.read_csv(TABLE, dtype={"record": str})] if TABLE.exists() else []
-    new = pd.DataFrame([point for path in paths for point in points(Path(path))])
-    table = pd.concat([*old, new]).drop_duplicates(KEYS)
-    table = table.sort_values(["formula", "record", "run"], ignore_index=True)
+def main(results: Path) -> None:
+    """Fit to the records of a campaign, predict each compound from the others, write the table."""
+    paths = sorted((results / "hyperfine").glob("*.json"))
+    table = pd.DataFrame([point for path in paths for point in points(results, path)])
+    table = table.sort_values(["formula", "structure_id", "run"], ignore_index=True)
     for formula in table.formula.unique():
         own = table.formula == formula
         table.loc[own, "predicted_s"] = predict(table[own], *fit(table[~own])).round(1)
     write_csv(TABLE, table)
     seconds, iterations = fit(table)
+    rest = table.drop_duplicates("structure_id").rest_s
     print(f"seconds per k-point {seconds[0]:.3g}, per coefficient {seconds[1]:.3g}")
     print(f"iterations {iterations[0]:.3g} + {iterations[1]:.3g} per atom")
-    records = table.groupby("record")[["wall_time_s", "predicted_s"]].sum()
-    print(
-        "measured over predicted time of a record:",
-        describe(records.eval("wall_time_s/predicted_s")),
-    )
-    again = table.groupby(["formula", "cutoff_ev", "kpoint_density_ang", "run"]).wall_time_s
-    repeated = table.wall_time_s[again.transform("size") > 2] / again.transform("median")
-    print("the same run repeated, over its median:", describe(repeated.dropna()))
+    print(f"before the first and after the last iteration {rest.median():.1f} s")
+    records = table.groupby("structure_id")[["processor_time_s", "predicted_s"]].sum()
+    records += rest.median()
+    print("measured over predicted:", describe(records.eval("processor_time_s/predicted_s")))
+    total = records.sum()
+    print(f"all {len(records)} together: {total.processor_time_s / total.predicted_s:.2f}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]))

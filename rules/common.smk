@@ -18,6 +18,7 @@ from dft2spectra.config import ConfigError, complete_config, split_gpaw
 from dft2spectra.config_messages import message
 from dft2spectra.crystals.bundles import assign_bundles, read_bundles
 from dft2spectra.crystals.identity import METHOD
+from dft2spectra.crystals.plan import find_record
 from dft2spectra.disk import crowded, forbidden, refusal
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
@@ -66,6 +67,12 @@ MOSSBAUER = "mossbauer" in config["branches"]
 INFRARED = "infrared" in config["branches"]
 
 BATCHES = batches(config["sampling"])
+
+# Finished records that are taken instead of a calculation.
+RECORD_STORE = Path(config["record_store"]) if config["record_store"] else None
+
+# Priority of the DFT of the first crystal of a design.
+MOST_PRIORITY = 100_000
 
 # Calibration compounds are part of the campaign: one record serves both.
 SOURCES = config["structures"]["sources"] + config["calibration"]["sources"]
@@ -212,7 +219,29 @@ def campaign():
                 checkpoints.relax_volumes.get(source=name)
             else:
                 checkpoints.retrieve_structures.get(source=name)
-    return screened(set_times())
+    times = set_times()
+    return computed(times) if config["computed_only"] else screened(times)
+
+
+@cache
+def computed(times):
+    """Screened structures that have a record by now; tables and models do not wait for the rest."""
+    folder = Path("results", config["run"])
+    found = {
+        name: structure
+        for name, structure in screened(times).items()
+        if find_record(folder, structure, GPAW, RECORD_STORE).state == "current"
+    }
+    if workflow.is_main_process:
+        logger.info(
+            f"computed_only: {len(found)} of {len(screened(times))} crystals have a record."
+        )
+    if not found:
+        raise WorkflowError(
+            "computed_only: no crystal of the campaign has a record yet; `snakemake all_hyperfine` "
+            "computes them."
+        )
+    return found
 
 
 def set_times():

@@ -46,6 +46,7 @@ if BUNDLED:
             "<benchmarks>/compute_hyperfine/{bundle}.jsonl"
         wildcard_constraints:
             bundle="[0-9a-f]{12}",
+        priority: bundle_priority
         conda:
             "../envs/crystals.yaml"
         resources:
@@ -54,7 +55,6 @@ if BUNDLED:
             mpi="",
             tasks=1,
             store=STORE,
-        priority: bundle_priority
         params:
             settings=json.dumps(GPAW),
             method=GPAW_METHOD,
@@ -108,6 +108,7 @@ else:
             "<logs>/compute_hyperfine/{structure}.log",
         benchmark:
             "<benchmarks>/compute_hyperfine/{structure}.jsonl"
+        priority: crystal_priority
         conda:
             "../envs/crystals.yaml"
         resources:
@@ -116,7 +117,6 @@ else:
             mpi="",
             tasks=1,
             store=STORE,
-        priority: crystal_priority
         params:
             settings=json.dumps(GPAW),
             method=GPAW_METHOD,

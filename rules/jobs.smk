@@ -6,13 +6,11 @@ GPAW, JOBS = split_gpaw(config)
 GPAW_METHOD = method_versions(*METHOD)
 
 # Where finished records may be taken from, as words of a command. No parameter: records are the same.
-STORE = f"--store {quote(config['record_store'])}" if config["record_store"] else ""
+STORE = f"--store {quote(str(RECORD_STORE))}" if RECORD_STORE else ""
 
 # The least that a DFT job asks for, and the room for an estimate that is too low.
 LEAST_MINUTES, LEAST_MB = 120, 3000
 MORE_TIME, MORE_MEMORY = 4, 2
-# Of the first crystal of a design.
-MOST_PRIORITY = 100_000
 
 # A campaign that began with bundles keeps them.
 BUNDLED = JOBS["structures_per_job"] > 1 or any(HYPERFINE.glob("bundles/*.members"))

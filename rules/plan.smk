@@ -63,6 +63,7 @@ rule plan:
         molecules=molecule_jobs(),
         sizes=lambda wildcards: enumeration_sizes(PREDICTED) if MOSSBAUER else [],
         unrelaxed=UNRELAXED,
+        store=RECORD_STORE,
         method=method_versions("crystals.plan"),
     script:
         "../scripts/plan.py"

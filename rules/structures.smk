@@ -118,6 +118,8 @@ rule write_crystal:
         "<logs>/write_crystal/{structure}.log",
     benchmark:
         "<benchmarks>/write_crystal/{structure}.jsonl"
+    # Before any DFT, so that it starts with the crystal that the design puts first.
+    priority: 2 * MOST_PRIORITY
     localrule: True
     conda:
         "../envs/crystals.yaml"

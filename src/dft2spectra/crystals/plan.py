@@ -34,6 +34,7 @@ def make_plan(
     *,
     sizes: Sequence[str] = (),
     unrelaxed: Sequence[str] = (),
+    store: Path | None = None,
 ) -> str:
     """Write ``plan/plan.csv`` and ``plan/plan.json``; the plan as one screen of text.
 
@@ -55,6 +56,8 @@ def make_plan(
         Lines on the enumerations, shown as they are.
     unrelaxed
         Names of the prototypes that were screened with predicted volumes and get relaxed ones.
+    store
+        Folder of finished records that are taken instead of calculations.
     """
     plan: dict[str, Any] = {"campaign": str(results), "made_at": made_at}
     if screened:
@@ -62,8 +65,11 @@ def make_plan(
         structures = [read_json(path) for path in sorted(folder.glob("accepted/*.json"))]
         index = pd.read_csv(folder / "index.csv", keep_default_na=False)
         rejected = pd.read_csv(folder / "rejected.csv", keep_default_na=False)
-        records = [find_record(results, each, settings).record for each in structures]
-        factor, used = speed(structures, records, settings)
+        found = [find_record(results, each, settings, store) for each in structures]
+        records = [each.record for each in found]
+        # Those of the store were computed elsewhere.
+        own = [None if each.path and each.path.parent == store else each.record for each in found]
+        factor, used = speed(structures, own, settings)
         costs = {s["structure_id"]: estimate(s, settings, factor) for s in structures}
         table = _table(structures, records, costs, _bundles(results, costs, jobs))
         write_csv(results / "plan" / "plan.csv", table)
@@ -89,11 +95,17 @@ class Found:
     """Its file, unless there is none."""
 
 
-def find_record(results: Path, structure: Structure, settings: dict[str, Any]) -> Found:
-    """The record of a structure, from a job of its own or a bundle; each file is read once."""
+def find_record(
+    results: Path, structure: Structure, settings: dict[str, Any], store: Path | None = None
+) -> Found:
+    """The record of a structure: of its own job, of a bundle, or in the store of finished ones.
+
+    Each file is read once.
+    """
     name = f"{structure['structure_id']}.json"
     found = Found("none")
-    for path in (results / "hyperfine" / name, results / "hyperfine" / "bundles/records" / name):
+    folders = [results / "hyperfine", results / "hyperfine" / "bundles/records"]
+    for path in [folder / name for folder in folders + ([store] if store else [])]:
         try:
             record = read_json(path)
         except FileNotFoundError:
@@ -103,7 +115,8 @@ def find_record(results: Path, structure: Structure, settings: dict[str, Any]) -
             continue
         if record_is_current(record, structure, settings):
             return Found("current", dict(record), path)
-        found = Found("outdated", path=path)
+        if path.parent != store:  # a store holds records of many settings
+            found = Found("outdated", path=path)
     return found
 
 
