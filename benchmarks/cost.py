@@ -32,7 +32,9 @@ def points(results: Path, path: Path) -> list[dict]:
         return []
     structure = read_json(results / "structures" / "crystals" / path.name)
     runs = [start for start in record["starts"] if start["attempts"]]
-    sizes = dict(zip([run["name"] for run in runs], scf_runs(structure, record["settings"])))
+    sizes = dict(
+        zip([run["name"] for run in runs], scf_runs(structure, record["settings"]), strict=False)
+    )
     if record.get("semicore"):
         runs.append({"name": "semicore", **record["semicore"]})
         sizes["semicore"] = scf_runs(structure, record["settings"])[-1]
