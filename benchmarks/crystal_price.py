@@ -29,7 +29,8 @@ from dft2spectra.crystals.gpaw_runner import compute_record
 from dft2spectra.records import read_json, write_json
 settings, _ = split_gpaw(read_config(["config.yaml"]))
 folder = Path(sys.argv[1])
-record = compute_record(read_json(folder / "structure.json"), settings, lambda line: None, folder, None)
+structure = read_json(folder / "structure.json")
+record = compute_record(structure, settings, lambda line: None, folder, None)
 write_json(folder / "record.json", record)
 """
 
