@@ -10,7 +10,8 @@ from dft2spectra.crystals.plan import make_plan
 index, results = snakemake.input.index, Path(snakemake.output.plan).parents[1]
 settings, jobs = snakemake.params.settings, snakemake.params.jobs
 about = snakemake.params.molecules, index and Path(index).parent, snakemake.params.made_at
-notes = {key: snakemake.params[key] for key in ("sizes", "unrelaxed", "store")}
+notes = {"sizes": snakemake.params.sizes, "unrelaxed": snakemake.params.unrelaxed}
+notes["store"] = snakemake.params.store
 text = make_plan(results, settings, jobs, *about, **notes)
 print(text)
 print(f"\n{text}\n", file=sys.__stdout__)
