@@ -48,12 +48,12 @@ def read_training_data(
     target: str,
     representatives_csv: str | Path,
 ) -> TrainingData:
-    """Features, target and groups of all sites.
+    """Features, target and groups of the sites that have the target.
 
     Raises
     ------
     ValueError
-        Unknown target, tables that do not describe the same sites, non-finite numbers.
+        Unknown target, tables that do not describe the same sites, non-finite numbers, no site.
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
@@ -62,10 +62,20 @@ def read_training_data(
     if names != list(zip(sites[Site.STRUCTURE_ID], sites[Site.SITE], strict=True)):
         raise ValueError(f"{features_npz} and {sites_parquet} do not list the same sites")
     column = TARGETS[target]
+    rows = sites[column].notna().to_numpy()
+    if not rows.any():
+        raise ValueError(f"{sites_parquet}: no site has a value of {column}")
+    features = features._replace(
+        values=features.values[rows],
+        structure_id=features.structure_id[rows],
+        site=features.site[rows],
+    )
+    sites = sites[rows].reset_index(drop=True)
     values = sites[column].to_numpy(float)
     if not (np.isfinite(values).all() and np.isfinite(features.values).all()):
         raise ValueError(f"{column} or the features hold numbers that are not finite")
     chosen = pd.read_csv(representatives_csv, dtype={"structure_id": str, "site": str})
     representatives = set(zip(chosen["structure_id"], chosen["site"], strict=True))
+    names = zip(features.structure_id, features.site, strict=True)
     trainable = np.array([name in representatives for name in names])
     return TrainingData(features, sites, column, values, site_groups(sites), trainable)
