@@ -234,4 +234,6 @@ def clean_sites(
         raise ValueError(f"no Fe site passed the cleaning rules ({counts}){advice}")
     table = pd.DataFrame(kept)[[str(column) for column in Site]].astype(COLUMN_TYPES)
     write_table(sites_parquet, table, csv_twin=False)
-    write_csv(Path(sites_parquet).with_suffix(".csv"), table.drop(columns=list(ORBIT_COLUMNS.values())))
+    write_csv(
+        Path(sites_parquet).with_suffix(".csv"), table.drop(columns=list(ORBIT_COLUMNS.values()))
+    )
