@@ -1,7 +1,7 @@
 """How GPAW's C code is built here: plain C, each optional library used when a test link succeeds.
 
 GPAW's build runs this file with the variables of its configuration already defined and reads them
-again afterwards. Without MPI, libxc, FFTW or BLAS it builds all the same and gives equal energies.
+again afterwards. Without MPI, libxc, FFTW or BLAS it builds all the same and gives the same energies.
 
 FFTW and BLAS come from the system where it has them with their headers. Else they come from
 packages that are installed anyway: the wheel of pyFFTW carries FFTW, that of SciPy carries OpenBLAS
