@@ -74,6 +74,7 @@ env: $(STAMP)
 	@$(BIN)/python -m pip --disable-pip-version-check cache remove gpaw >/dev/null 2>&1 || true
 	GPAW_CONFIG=$(CURDIR)/envs/gpaw_siteconfig.py $(PIP) --no-build-isolation --require-hashes -r envs/lock.txt
 	$(PIP) --no-build-isolation -e .
+	@$(BIN)/python envs/say_gpaw_build.py
 	@touch $@
 
 # Removes the environment and caches; results stay.

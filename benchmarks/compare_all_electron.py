@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dft2spectra.crystals.gpaw_runner import compute_hyperfine
+from dft2spectra.crystals.identity import record_is_current
 from dft2spectra.figures import new_figure, save_figure
 from dft2spectra.records import content_hash, read_json, write_csv, write_json
 
@@ -24,7 +25,9 @@ SETTINGS = {
     "smearing_ev": 0.05,
     "starts": ["ferromagnetic"],
     "max_iterations": 150,
-    "ladder": [{}, {"mixer_beta": 0.05}],
+    "ladder": [{}, {"mixer": "msr1", "mixer_weight": 50}],
+    "eigensolver": "davidson",
+    "hubbard_u_ev": {},
     "convergence": {"energy_ev_per_electron": 1e-5, "density": 1e-5, "eigenstates": 4e-8},
     "efg_elements": ["Fe"],
     "semicore_efg": True,
@@ -66,7 +69,7 @@ def record_of(compound: dict, folder: Path) -> dict:
     output = structure.with_name(structure.name.replace("structure", "record"))
     settings = {**SETTINGS, "kpoint_density_ang": kpoint_density(compound)}
     old = read_json(output) if output.exists() else {}
-    if old.get("settings_hash") != content_hash(settings):
+    if not record_is_current(old, read_json(structure), settings):
         compute_hyperfine(structure, settings, output, output.with_suffix(".log"))
     return read_json(output)
 

@@ -15,7 +15,8 @@ import pandas as pd
 from compare_all_electron import SETTINGS, structure_file
 
 from dft2spectra.crystals.gpaw_runner import compute_hyperfine
-from dft2spectra.records import content_hash, read_json, write_csv
+from dft2spectra.crystals.identity import record_is_current
+from dft2spectra.records import read_json, write_csv
 
 CUTOFFS_EV = (300, 400, 500)
 KPOINT_DENSITIES = (2.5, 3.5, 5.0, 7.0)
@@ -34,7 +35,7 @@ def main(folder: Path) -> None:
             settings["smearing_ev"] = 0.1
             output = folder / f"{name.split()[0]}-{cutoff}-{density}.json"
             old = read_json(output) if output.exists() else {}
-            if old.get("settings_hash") != content_hash(settings):
+            if not record_is_current(old, read_json(structure), settings):
                 compute_hyperfine(structure, settings, output, output.with_suffix(".log"))
             record = read_json(output)
             site = record["sites"][0]

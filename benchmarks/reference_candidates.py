@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dft2spectra.crystals import cost
-from dft2spectra.learning.cleaning_rules import allowed_efg_parameters
 from dft2spectra.structures.identity import group_same
 from dft2spectra.structures.inputs import read_inputs
 from dft2spectra.structures.raw import Rejected
 from dft2spectra.structures.screening import effective_limits
+from dft2spectra.structures.site_symmetry import free_gradient_components
 from dft2spectra.structures.sources import PREFERENCE, _check
 
 MAX_ATOMS = 12
@@ -280,7 +280,8 @@ def measure(one: Candidate) -> None:
     for atom, label in enumerate(structure["site_labels"]):
         if structure["symbols"][atom] == "Fe":
             first.setdefault(label, atom)
-    allowed = [allowed_efg_parameters(structure, atom) > 0 for atom in first.values()]
+    free = free_gradient_components(structure)
+    allowed = [free[atom] > 0 for atom in first.values()]
     one.sites, one.efg = len(allowed), sum(allowed)
     one.elements = sorted(set(structure["symbols"]) - {"Fe"})
     needed = [ITERATIONS.get(element, OTHER_ITERATIONS) for element in one.elements]

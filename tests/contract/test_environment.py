@@ -90,3 +90,23 @@ def test_wrong_python_is_named(
     if sentences:
         assert ".".join(map(str, version)) in sentences[0]
         assert "make PYTHON=" in sentences[0]
+
+
+def test_what_gpaw_was_built_with_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, with what a missing piece costs; what a record notes agrees."""
+    from dft2spectra.crystals.gpaw_runner import versions
+
+    said = runpy.run_path(str(ENVS / "say_gpaw_build.py"))
+    build = versions()["gpaw_build"]
+    names = {name.lower(): symbol for name, symbol, _ in said["PIECES"]}
+    assert set(names) == set(build)
+    assert {name: hasattr(said["cgpaw"], symbol) for name, symbol in names.items()} == build
+    there, _, lacking = said["sentence"]().partition(", without ")
+    for name, _, cost in said["PIECES"]:
+        assert (name in there) == build[name.lower()]
+        assert (f"{name} ({cost})" in lacking) != build[name.lower()]
+
+    monkeypatch.setitem(said["sentence"].__globals__, "cgpaw", object())
+    bare = said["sentence"]()
+    assert bare.startswith("GPAW was built with plain C alone, without FFTW (about 1.6 times")
+    assert "\n" not in bare

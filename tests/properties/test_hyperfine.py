@@ -10,7 +10,12 @@ from gpaw import GPAW, PW
 from scipy.spatial.transform import Rotation
 
 from dft2spectra.crystals.contact import contact_density, dipolar_tensor, local_moment
-from dft2spectra.crystals.efg import efg_tensor, onsite_l2, principal_values
+from dft2spectra.crystals.efg import (
+    efg_tensor,
+    onsite_l2,
+    partial_wave_gradient,
+    principal_values,
+)
 from dft2spectra.crystals.paw_state import paw_state
 
 A, C, Z = 2.69, 5.134, 0.27
@@ -69,6 +74,16 @@ def test_multipole_moments_of_the_sphere_are_those_of_the_compensation_charge(pl
     moments = onsite_l2(plain.atomic_density_matrices[0].sum(axis=0), setup) @ weight
     assert abs(moments).max() > 1e-3
     np.testing.assert_allclose(moments, plain.multipoles[0][4:9], atol=1e-10)
+
+
+def test_gradients_of_the_partial_waves_of_both_spins_add_up(plain):
+    up, down = plain.atomic_density_matrices[0]
+    setup = plain.setups[0]
+    parts = partial_wave_gradient(up, setup) + partial_wave_gradient(down, setup)
+    np.testing.assert_allclose(parts, partial_wave_gradient(up + down, setup), atol=1e-10)
+    # The d shell makes most of the gradient of this site; it is axial as that is.
+    assert parts[2, 2] == pytest.approx(efg_tensor(plain, 0)[2, 2], rel=0.5)
+    assert parts[0, 0] == pytest.approx(-0.5 * parts[2, 2], abs=1e-6)
 
 
 def test_origin_and_order_change_nothing(plain):

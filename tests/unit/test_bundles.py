@@ -1,20 +1,13 @@
-"""Bundles of crystals: who belongs together, and what counts as computed."""
+"""Bundles of crystals: who belongs together."""
 
-from typing import Any
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dft2spectra.crystals.bundles import (
-    METHOD,
     assign_bundles,
     bundle_name,
     read_bundles,
-    record_is_current,
 )
-from dft2spectra.records import content_hash
-from dft2spectra.versions import method_versions
 
 COSTS = {"A-1-00000000": 5.0, "B-1-00000000": 1.0, "C-1-00000000": 2.0, "D-1-00000000": 90.0}
 A, B, C, D = COSTS
@@ -74,48 +67,3 @@ def test_members_on_disk(tmp_path) -> None:
     (tmp_path / "0123456789ab.members").write_text(f"{A}\n{B}\n", "utf-8")
     (tmp_path / "0123456789ab.json").write_text("{}", "utf-8")
     assert read_bundles(tmp_path) == {"0123456789ab": [A, B]}
-
-
-SETTINGS = {"cutoff_ev": 400}
-STRUCTURE = {"structure_id": A, "content_hash": "1" * 16}
-RECORD = {
-    "structure_id": A,
-    "status": "not_converged",
-    "structure_hash": "1" * 16,
-    "settings_hash": content_hash(SETTINGS),
-    "method_versions": method_versions(*METHOD),
-}
-
-
-def test_record_is_current() -> None:
-    assert record_is_current(RECORD, STRUCTURE, SETTINGS)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"structure_id": B},
-        {"structure_hash": "2" * 16},
-        {"settings_hash": content_hash({"cutoff_ev": 401})},
-        {"method_versions": dict.fromkeys(METHOD, 0)},
-        {"method_versions": None},
-        *({key: ...} for key in RECORD),
-    ],
-)
-def test_record_is_out_of_date(changes: dict[str, Any]) -> None:
-    record = {key: value for key, value in (RECORD | changes).items() if value is not ...}
-    assert not record_is_current(record, STRUCTURE, SETTINGS)
-
-
-@pytest.mark.parametrize("record", [None, [], "text", {}])
-def test_no_record_at_all(record: Any) -> None:
-    assert not record_is_current(record, STRUCTURE, SETTINGS)
-
-
-def test_method_versions() -> None:
-    from dft2spectra.crystals import contact, efg, gpaw_runner
-
-    modules = (gpaw_runner, contact, efg)
-    assert list(method_versions(*METHOD).values()) == [m.METHOD_VERSION for m in modules]
-    with pytest.raises(ValueError, match="METHOD_VERSION"):
-        method_versions("units")

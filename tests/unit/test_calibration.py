@@ -34,7 +34,8 @@ def campaign(folder, shifts, status="converged", settings=None, noise=0.0):
             "status": "failed" if ended == "failed_reference" else ended,
             "reason": "made up",
             "settings": settings or {},
-            "settings_hash": "a" if settings is None or name != "Fe" else "b",
+            "settings_hash": "c",
+            "method_hash": "a" if settings is None or name != "Fe" else "b",
             "datasets": {"Fe": "0"},
             "site_labels": ["Fe1"],
             "sites": [site],
@@ -60,6 +61,7 @@ def test_known_slope_is_found(tmp_path):
     assert result["leave_one_out_rmse_mm_s"] < 1e-9
     assert result["bhf_scale"] == pytest.approx(33.9 / 28.0)
     assert result["n_points"] == len(points) == 4
+    assert (result["method_hash"], result["settings_hash"]) == ("a", "c")
     assert (tmp_path / "c.svg").stat().st_size > 1000
 
 
@@ -105,7 +107,21 @@ def test_too_few_points_stop(tmp_path):
         run(tmp_path, *campaign(tmp_path, SHIFTS, status="not_converged"))
 
 
-def test_mixed_settings_and_positive_slope_stop(tmp_path):
+def test_site_without_density_is_no_point(tmp_path):
+    records, structures = campaign(tmp_path, SHIFTS | {"FeNi": 0.1})
+    for name in ("FeNi", "Fe"):
+        path = tmp_path / f"r-{name}.json"
+        record = read_json(path)
+        del record["sites"][0]["contact_density_e_per_bohr3"]
+        record["sites"][0]["reasons"] = {"isomer_shift_status": "core not self-consistent"}
+        write_json(path, record)
+        if name == "FeNi":
+            assert run(tmp_path, records, structures)[0]["n_points"] == len(SHIFTS)
+    with pytest.raises(ValueError, match=r"no contact density: .*core not self-consistent"):
+        run(tmp_path, records, structures)
+
+
+def test_mixed_methods_and_positive_slope_stop(tmp_path):
     with pytest.raises(ValueError, match="different settings"):
         run(tmp_path, *campaign(tmp_path, SHIFTS, settings={"cutoff_ev": 300}))
     records, structures = campaign(tmp_path, SHIFTS)

@@ -110,13 +110,20 @@ def test_numbers_in_names_have_their_unit() -> None:
 def test_defaults_fill_every_section() -> None:
     config = complete_config(minimal(gpaw={"cutoff_ev": 500}))
     assert config["gpaw"]["cutoff_ev"] == 500
-    assert config["gpaw"]["convergence"]["density"] == 1e-5
+    assert config["gpaw"]["convergence"]["density"] == 1e-4
     assert config["learning"]["targets"] == ["moment", "isomer_shift", "vzz", "bhf"]
 
 
 def test_defaults_are_not_shared() -> None:
     complete_config(minimal())["gpaw"]["ladder"].append("spoiled")
     assert "spoiled" not in complete_config(minimal())["gpaw"]["ladder"]
+
+
+def test_hubbard_terms_of_several_elements() -> None:
+    given = {"Mn": {"d": 3.0}, "Fe": {"p": 1.0, "d": 4.0}}
+    found = complete_config(minimal(gpaw={"hubbard_u_ev": given}))["gpaw"]["hubbard_u_ev"]
+    assert list(found) == ["Fe", "Mn"]
+    assert found["Mn"]["d"] == 3.0
 
 
 def test_order_of_keys_does_not_matter() -> None:
@@ -162,13 +169,19 @@ def sources(*given: Any) -> dict[str, Any]:
         ({"gpaw": {"starts": []}}, ["gpaw.starts = []", "a list no shorter than 1"]),
         (
             {"gpaw": {"starts": ["up"]}},
-            ["gpaw.starts[0]", "ferromagnetic, given, nonmagnetic, alternating"],
+            ["gpaw.starts[0]", "ferromagnetic, given, nonmagnetic, alternating, mn_antiparallel"],
         ),
         (
             {"gpaw": {"ladder": [{}, {"mixer_bta": 0.1}]}},
             ["gpaw.ladder[1].mixer_bta ", "did you mean 'mixer_beta'?"],
         ),
         ({"gpaw": {"ladder": []}}, ["gpaw.ladder = []"]),
+        ({"gpaw": {"ladder": [{"smearing_ev": 0.2}]}}, ["gpaw.ladder[0].smearing_ev "]),
+        ({"gpaw": {"ladder": [{"mixer": "broyden"}]}}, ["gpaw.ladder[0].mixer", "msr1, pulay"]),
+        ({"gpaw": {"eigensolver": "cg"}}, ["gpaw.eigensolver", "davidson, ppcg, rmm-diis"]),
+        ({"gpaw": {"hubbard_u_ev": {"Fe": 4.0}}}, ["gpaw.hubbard_u_ev.Fe"]),
+        ({"gpaw": {"hubbard_u_ev": {"Fe": {"s": 4.0}}}}, ["gpaw.hubbard_u_ev.Fe.s "]),
+        ({"gpaw": {"hubbard_u_ev": {"Fe": {"d": -1}}}}, ["gpaw.hubbard_u_ev.Fe.d = -1"]),
         ({"gpaw": {"efg_elements": ["Xx"]}}, ["gpaw.efg_elements[0]", "chemical symbols"]),
         ({"gpaw": {"efg_elements": ["all", "Fe"]}}, ["gpaw.efg_elements", "[all] alone"]),
         ({"learning": {"targets": ["vz"]}}, ["learning.targets[0]", "did you mean 'vzz'?"]),

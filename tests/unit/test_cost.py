@@ -20,6 +20,8 @@ SETTINGS = {
     "xc": "PBE",
     "starts": ["ferromagnetic"],
     "semicore_efg": True,
+    "eigensolver": "davidson",
+    "hubbard_u_ev": {},
 }
 
 
@@ -61,7 +63,7 @@ def test_no_dataset() -> None:
         ("FeAl", (11, 35)),
         ("FePt", (24, 60)),
         ("Fe4N", (37, 20)),
-        ("FeSi", (48, 23)),
+        ("FeSi", (48, 11)),
     ],
 )
 def test_sizes_are_those_of_records(
@@ -74,7 +76,7 @@ def test_sizes_are_those_of_records(
 
 @pytest.mark.parametrize("name", ["Fe", "Fe3Si", "FeSi", "Fe2P", "Fe3O4"])
 def test_sizes_are_those_of_gpaw(crystals: dict[str, dict], name: str) -> None:
-    """Set up by GPAW itself; Fe2P is hexagonal, where its symmetry search depends on rounding."""
+    """Set up by GPAW itself."""
     from gpaw.dft import Parameters
 
     from dft2spectra.crystals.gpaw_input import gpaw_parameters
@@ -86,7 +88,7 @@ def test_sizes_are_those_of_gpaw(crystals: dict[str, dict], name: str) -> None:
     atoms = to_atoms(structure)
     atoms.set_initial_magnetic_moments(start_moments("ferromagnetic", structure))
     (run,) = scf_runs(structure, settings)
-    keywords = gpaw_parameters(settings, {}) | {"spinpol": run.spins == 2}
+    keywords = gpaw_parameters(atoms, settings, {})
     built = Parameters(**keywords).dft_component_builder(atoms)
     assert run.kpoints == len(built.ibz)
     assert run.bands == built.nbands
@@ -94,12 +96,13 @@ def test_sizes_are_those_of_gpaw(crystals: dict[str, dict], name: str) -> None:
 
 
 def test_starts_and_semicore_run_add_up(crystals: dict[str, dict]) -> None:
-    iron = crystals["Fe"]
+    assert len(scf_runs(crystals["Fe"], SETTINGS)) == 1  # cubic: no gradient, no second run
+    iron = crystals["FePt"]
     one, semicore = scf_runs(iron, SETTINGS)
     assert semicore.electrons == one.electrons + 8
     assert semicore.plane_waves == pytest.approx(one.plane_waves * 1.5**1.5)
     both = SETTINGS | {"starts": ["ferromagnetic", "nonmagnetic", "alternating"]}
-    # One atom has no alternating start; without moments there is one spin.
+    # One magnetic atom has no alternating start; without moments there is one spin.
     spins = [run.spins for run in scf_runs(iron, both)]
     assert spins == [2, 1, 2]
     assert estimate(iron, both).core_seconds > estimate(iron, SETTINGS).core_seconds

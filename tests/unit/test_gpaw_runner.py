@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpaw import fftw
+from scipy.spatial.transform import Rotation
 
-from dft2spectra.crystals import gpaw_runner, starts
+from dft2spectra.crystals import gpaw_input, gpaw_runner, scf, starts
 from dft2spectra.crystals.gpaw_runner import compute_hyperfine
-from dft2spectra.crystals.starts import start_moments, to_atoms
+from dft2spectra.crystals.identity import record_is_current
+from dft2spectra.crystals.starts import to_atoms
 from dft2spectra.locks import Lock, LockLostError, Owner, output_lock
 from dft2spectra.records import content_hash, read_json, write_json
 
@@ -27,8 +30,12 @@ SETTINGS = {
     "convergence": {"energy_ev_per_electron": 1e-3, "density": 1e-3, "eigenstates": 1e-4},
     "efg_elements": ["Fe"],
     "semicore_efg": False,
+    "eigensolver": "davidson",
+    "hubbard_u_ev": {},
     "keep_gpw": False,
 }
+# For comparisons of one state computed in two ways.
+TIGHT = {"energy_ev_per_electron": 1e-6, "density": 1e-5, "eigenstates": 1e-8}
 
 
 def iron(n_atoms=1, **changes):
@@ -55,24 +62,58 @@ def run(folder, structure, **changes):
     return json.loads(output.read_text()), (folder / "run.log").read_text()
 
 
-def test_converged_record_holds_what_is_needed_to_repeat_it(tmp_path):
-    record, log = run(tmp_path, iron(), efg_elements=["all"])
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """Well converged iron."""
+    return run(tmp_path_factory.mktemp("iron"), iron(), convergence=TIGHT)[0]
+
+
+def assert_same_values(record, reference, field_t=0.01):
     assert record["status"] == "converged"
+    assert record["energy_ev"] == pytest.approx(reference["energy_ev"], abs=1e-4)
+    for site, expected in zip(record["sites"], reference["sites"], strict=True):
+        for column, atol in (
+            ("moment_mub", 1e-3),
+            ("contact_density_e_per_bohr3", 1e-3),
+            ("bhf_t", field_t),
+            ("bhf_orbital_t", 0.02),
+            ("vzz_1e21_v_m2", 2e-3),
+        ):
+            assert site[column] == pytest.approx(expected[column], abs=atol), column
+
+
+def test_converged_record_holds_what_is_needed_to_repeat_it(tmp_path):
+    record, log = run(tmp_path, iron(), efg_elements=["all"], semicore_efg=True)
+    assert record["status"] == "converged"
+    assert record_is_current(record, iron(), record["settings"])
     assert record["settings_hash"] == content_hash(record["settings"])
-    assert record["versions"]["gpaw"] == "26.7.0"
+    assert record["gpaw"] == record["versions"]["gpaw"] == "26.7.0"
+    assert set(record["versions"]["gpaw_build"]) == {"fftw", "blas", "libxc", "mpi"}
+    assert (record["states_within_mev"], record["ambiguous_state"]) == (None, False)
+    # A cubic site needs no second run.
+    assert "semicore" not in record
+    assert "semicore" not in log
     assert len(record["datasets"]["Fe"]) == 32  # md5 of the dataset's file
     (site,) = record["sites"]
     assert site["site"] == "Fe1"
     assert site["multiplicity"] == 1
     assert abs(site["vzz_1e21_v_m2"]) < 1e-6
+    assert site["efg_free_components"] == 0
     assert site["bhf_t"] == site["bhf_contact_t"]
+    assert site["bhf_t"] == pytest.approx(site["bhf_core_t"] + site["bhf_valence_t"])
+    assert site["bhf_core_t"] == pytest.approx(-11.6 * site["moment_mub"], rel=0.06)
+    assert {site[f"{name}_status"] for name in ("moment", "isomer_shift", "vzz", "bhf")} == {
+        "converged"
+    }
+    # µ0 M / 3 of the moment of the cell: 0.70 to 0.75 T in α-Fe.
+    assert site["bhf_lorentz_t"] == pytest.approx(0.33 * record["total_moment_mub"], abs=0.01)
     (attempt,) = record["starts"][0]["attempts"]
     assert log.count("  iteration ") == attempt["iterations"] > 3
     assert not (tmp_path / "record.scratch").exists()
 
 
 def test_ladder_is_climbed_and_unconverged_is_a_record(tmp_path):
-    ladder = [{}, {"mixer_beta": 0.1}, {"smearing_ev": 0.3, "start_moment_scale": 1.2}]
+    ladder = [{}, {"mixer": "pulay", "mixer_beta": 0.1}, {"start_moment_scale": 0.4}]
     record, _ = run(tmp_path, iron(), max_iterations=3, ladder=ladder)
     assert record["status"] == "not_converged"
     assert record["sites"] == []
@@ -83,6 +124,110 @@ def test_ladder_is_climbed_and_unconverged_is_a_record(tmp_path):
     scratch = tmp_path / "record.scratch"
     assert str(scratch) in record["reason"]
     assert len(list(scratch.glob("*.gpaw.txt"))) == 3
+
+
+def test_fixed_moments_lead_to_the_free_state(tmp_path, reference):
+    """The first rung is cut off: total moments of iron at 0, 0.6, 1.3 and 1.9 µB, then free."""
+    record, _ = run(tmp_path, iron(), ladder=[{"max_iterations": 2}, {"fixed_moments": True}])
+    assert record["status"] == "converged"
+    assert record["note"] is None
+    cut, paired, *fixed, free = record["starts"][0]["attempts"]
+    assert cut["status"] == "not_converged"
+    assert "fixed_total_moment_mub" not in paired
+    totals = [a["fixed_total_moment_mub"] for a in fixed]
+    assert totals == pytest.approx([0.625, 1.25, 1.875])
+    energies = [a["energy_ev"] for a in (paired, *fixed, free)]
+    assert energies == sorted(energies, reverse=True)
+    assert record["total_moment_mub"] == pytest.approx(reference["total_moment_mub"], abs=0.02)
+
+
+def test_fftw_and_scipy_give_the_same(tmp_path, reference, monkeypatch):
+    assert fftw.have_fftw() == reference["versions"]["gpaw_build"]["fftw"]
+    monkeypatch.setattr(fftw, "have_fftw", lambda: False)
+    fftw._plan_cache.clear()
+    used = []
+    rfftn = fftw.NumpyFFTPlans.fft
+    monkeypatch.setattr(fftw.NumpyFFTPlans, "fft", lambda plan: used.append(1) or rfftn(plan))
+    record, _ = run(tmp_path, iron(), convergence=TIGHT)
+    fftw._plan_cache.clear()
+    assert used
+    assert_same_values(record, reference)
+
+
+def test_eigensolvers_agree(tmp_path, reference):
+    record, _ = run(tmp_path, iron(), convergence=TIGHT, eigensolver="ppcg")
+    assert "ppcg" in record["settings"]["eigensolver"]
+    assert_same_values(record, reference)
+
+
+def test_translations_that_are_no_lattice_vectors_change_nothing(tmp_path, monkeypatch):
+    """Hexagonal close-packed iron with all its operations, and with the symmorphic half."""
+    third, cell = 1 / 3, [[2.46, 0, 0], [-1.23, 2.13042249, 0], [0, 0, 3.96]]
+    positions = [[third, 2 * third, 0.25], [2 * third, third, 0.75]]
+    hcp = iron(n_atoms=2, cell_ang=cell, scaled_positions=positions, initial_moments_mub=[0, 0])
+    starts = {"starts": ["nonmagnetic"], "convergence": TIGHT}
+    whole, _ = run(tmp_path, hcp, **starts)
+    found = gpaw_input.operations
+
+    def symmorphic(*crystal):
+        rotations, translations, images = found(*crystal)
+        kept = ~translations.any(axis=1)
+        assert (len(kept), kept.sum()) == (24, 12)
+        return rotations[kept], translations[kept], images[kept]
+
+    monkeypatch.setattr(gpaw_input, "operations", symmorphic)
+    half, _ = run(tmp_path, hcp, **starts)
+    assert half["n_kpoints"] > whole["n_kpoints"]
+    assert abs(whole["sites"][0]["vzz_1e21_v_m2"]) > 0.05
+    assert_same_values(whole, half)
+
+
+def test_orbital_moment_and_field_of_iron(tmp_path, reference):
+    """0.045 µB and 2.4 T at a dense mesh; this one is coarse.
+
+    As spin–orbit coupling is weak, the mean over three directions is that of any three: the crystal
+    may be turned.
+    """
+    (site,) = reference["sites"]
+    assert 0.02 < site["orbital_moment_mub"] < 0.08
+    assert 1.0 < site["bhf_orbital_t"] < 4.5
+    assert reference["spin_orbit"]["axes"] == [[0, 1, 2]]
+    turn = Rotation.from_euler("zyx", [31, 47, -20], degrees=True).as_matrix()
+    turned = iron(cell_ang=(np.array(iron()["cell_ang"]) @ turn.T).tolist())
+    record, _ = run(tmp_path, turned, convergence=TIGHT)
+    assert record["spin_orbit"]["axes"] == [[0], [1], [2]]
+    (other,) = record["sites"]
+    for column in ("orbital_moment_mub", "bhf_orbital_t"):
+        assert other[column] == pytest.approx(site[column], rel=0.05)
+
+
+def test_hubbard_term_localises_the_moment(tmp_path, reference):
+    record, _ = run(tmp_path, iron(), hubbard_u_ev={"Fe": {"d": 3.0}})
+    assert record["status"] == "converged"
+    plain = reference["sites"][0]["moment_mub"]
+    assert record["sites"][0]["moment_mub"] > plain + 0.2
+    assert record["settings_hash"] != reference["settings_hash"]
+    assert record["method_hash"] != reference["method_hash"]
+
+
+def test_failed_semicore_run_costs_the_gradient_alone(tmp_path, monkeypatch):
+    problem = "semicore run: went to another magnetic state, 0.40 µB away at one atom"
+    outcome = {"status": "not_converged", "reason": problem, "attempts": []}
+    monkeypatch.setattr(gpaw_runner, "semicore_run", lambda *_: (None, outcome))
+    cell = np.diag([2.8, 2.8, 3.1]).tolist()
+    record, _ = run(tmp_path, iron(n_atoms=2, cell_ang=cell), semicore_efg=True)
+    assert (record["status"], record["semicore"]) == ("converged", outcome)
+    (site,) = record["sites"]
+    assert (site["vzz_status"], site["reasons"]) == ("not_converged", {"vzz_status": problem})
+    assert "vzz_1e21_v_m2" not in site
+    assert site["efg_free_components"] == 1
+    assert abs(site["vzz_frozen_core_1e21_v_m2"]) > 0.1
+    assert (site["isomer_shift_status"], site["bhf_status"]) == ("converged", "converged")
+    assert site["moment_mub"] > 1.5
+    assert site["bhf_t"] < -15.0
+    assert site["contact_density_e_per_bohr3"] > 12000.0
+    # GPAW's output may tell why.
+    assert (tmp_path / "record.scratch").is_dir()
 
 
 def test_nothing_is_written_over_the_record_of_who_took_the_lock_over(tmp_path, monkeypatch):
@@ -123,7 +268,10 @@ def test_semicore_run_gives_the_gradient_and_is_recorded(tmp_path):
     record, _ = run(tmp_path, iron(n_atoms=2, cell_ang=cell), semicore_efg=True)
     assert record["status"] == "converged"
     assert record["semicore"]["status"] == "converged"
-    assert record["semicore"]["datasets"]["Fe"] != record["datasets"]["Fe"]
+    assert record["semicore"]["attempts"][0]["fixed_total_moment_mub"] == pytest.approx(
+        record["total_moment_mub"], abs=0.01
+    )
+    assert record["datasets"]["Fe.3s3p"] != record["datasets"]["Fe"]
     (site,) = record["sites"]
     assert site["vzz_1e21_v_m2"] != site["vzz_frozen_core_1e21_v_m2"]
     assert math.isclose(
@@ -140,7 +288,7 @@ def test_semicore_run_gives_the_gradient_and_is_recorded(tmp_path):
     ],
 )
 def test_impossible_cell_never_reaches_gpaw(tmp_path, changes, reason, monkeypatch):
-    monkeypatch.setattr(gpaw_runner, "attempt", lambda *a: pytest.fail("GPAW was called"))
+    monkeypatch.setattr(scf, "attempt", lambda *a: pytest.fail("GPAW was called"))
     structure = iron() | changes
     with pytest.raises(ValueError, match=reason):
         to_atoms(structure)
@@ -155,26 +303,6 @@ def test_colliding_atoms_end_as_a_failed_record(tmp_path):
     assert record["status"] == "failed"
     assert "Error" in record["reason"]
     assert list((tmp_path / "record.scratch").glob("*.traceback"))
-
-
-def test_semicore_run_in_another_magnetic_state_is_no_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpaw_runner, "SAME_STATE_MUB_PER_ATOM", 0.0)
-    record, _ = run(tmp_path, iron(), semicore_efg=True)
-    assert record["status"] == "not_converged"
-    assert "another magnetic state" in record["reason"]
-    assert record["sites"] == []
-
-
-def test_start_moments():
-    structure = iron(n_atoms=2, initial_moments_mub=[-2.0, 2.0])
-    np.testing.assert_allclose(start_moments("ferromagnetic", structure), [2, 2])
-    np.testing.assert_allclose(start_moments("nonmagnetic", structure), [0, 0])
-    np.testing.assert_allclose(start_moments("given", structure), [-2, 2])
-    assert start_moments("given", iron()) is None
-    np.testing.assert_allclose(start_moments("alternating", structure), [2, -2])
-    two_orbits = structure | {"site_labels": ["Fe1", "Fe2"]}
-    np.testing.assert_allclose(start_moments("alternating", two_orbits), [2, -2])
-    assert start_moments("alternating", iron()) is None
 
 
 def test_semicore_dataset_is_what_its_command_makes(tmp_path):

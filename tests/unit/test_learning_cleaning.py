@@ -9,7 +9,7 @@ import pytest
 
 from dft2spectra.columns import Site
 from dft2spectra.learning.cleaning import clean_sites, sort_out, spin_sign
-from dft2spectra.learning.cleaning_rules import allowed_efg_parameters, robust_score
+from dft2spectra.learning.cleaning_rules import robust_score
 
 LIMITS = {
     "max_abs_isomer_shift_mm_s": 2.0,
@@ -21,9 +21,15 @@ LIMITS = {
 CALIBRATION = {
     "alpha_mm_s_bohr3": -0.25,
     "reference_density_e_per_bohr3": 15000.0,
-    "settings_hash": "abc",
+    "method_hash": "abc",
     "bhf_scale": 1.2,
 }
+STATUSES = ("moment_status", "isomer_shift_status", "vzz_status", "bhf_status")
+GRADIENT = [
+    *(f"efg_{part}_1e21_v_m2" for part in ("xx", "yy", "zz", "xy", "xz", "yz", "orbit")),
+    "vzz_1e21_v_m2",
+    "eta",
+]
 
 
 def site(**changes) -> dict:
@@ -41,15 +47,30 @@ def site(**changes) -> dict:
         "vzz_1e21_v_m2": 1.0,
         "eta": 0.0,
         "efg_orbit_1e21_v_m2": [tensor],
+        "efg_free_components": 1,
         "bhf_contact_t": -30.0,
+        "bhf_core_t": -24.0,
+        "bhf_valence_t": -6.0,
+        "bhf_lorentz_t": 0.7,
+        "bhf_orbital_t": 2.4,
+        "orbital_moment_mub": 0.045,
         "bhf_dipolar_t": 0.5,
         "bhf_dipolar_orbit_t": [[-0.25, -0.25, 0.5, 0.0, 0.0, 0.0]],
         "bhf_t": -30.0,
+        **dict.fromkeys(STATUSES, "converged"),
+        "reasons": {},
     } | changes
 
 
-def record(name="FeCo-1", c_over_a=1.2, **changes) -> dict:
-    """A converged record of a tetragonal (or cubic) CsCl cell with one Fe site."""
+def without_gradient(**changes) -> dict:
+    """A site whose semicore run ended elsewhere."""
+    kept = {key: value for key, value in site().items() if key not in GRADIENT}
+    reason = {"vzz_status": "semicore run: went to another magnetic state"}
+    return kept | {"vzz_status": "not_converged", "reasons": reason} | changes
+
+
+def record(name="FeCo-1", **changes) -> dict:
+    """A converged record of a tetragonal CsCl cell with one Fe site."""
     return {
         "structure_id": name,
         "formula": "FeCo",
@@ -57,9 +78,13 @@ def record(name="FeCo-1", c_over_a=1.2, **changes) -> dict:
         "parent": "123-x",
         "status": "converged",
         "reason": None,
-        "settings_hash": "abc",
+        "settings_hash": "def",
+        "method_hash": "abc",
         "chosen_start": "ferromagnetic",
-        "cell_ang": [[2.8, 0, 0], [0, 2.8, 0], [0, 0, 2.8 * c_over_a]],
+        "states_within_mev": None,
+        "ambiguous_state": False,
+        "ionic_without_u": False,
+        "cell_ang": [[2.8, 0, 0], [0, 2.8, 0], [0, 0, 3.36]],
         "symbols": ["Fe", "Co"],
         "scaled_positions": [[0, 0, 0], [0.5, 0.5, 0.5]],
         "site_labels": ["Fe1", "Co1"],
@@ -119,6 +144,35 @@ def test_missing_or_non_finite_numbers_are_named(changes):
     assert (drop["rule"], drop["value"]) == ("not_finite", next(iter(changes)))
 
 
+def test_missing_gradient_keeps_moment_shift_and_field():
+    (row,), dropped = sort_out([record(sites=[without_gradient()])], CALIBRATION, LIMITS)
+    assert dropped == []
+    assert row[Site.VZZ] is row[Site.ETA] is row[Site.QUADRUPOLE_SPLITTING] is None
+    assert row[Site.EFG_ORBIT] == []
+    assert (row[Site.MOMENT], row[Site.ISOMER_SHIFT], row[Site.BHF]) == (2.0, 0.5, -30.0)
+    assert row[Site.VZZ_STATUS] == "not_converged"
+    # A gradient that is said to be there and is not is a fault.
+    lying = without_gradient(vzz_status="converged")
+    assert only_drop(record(sites=[lying]))["value"] == "efg_xx_1e21_v_m2"
+
+
+def test_site_without_any_quantity_is_dropped():
+    bare = {key: site()[key] for key in ("site", "element", "atom_indices", "multiplicity")}
+    drop = only_drop(record(sites=[bare | dict.fromkeys(STATUSES, "failed")]))
+    assert drop["rule"] == "not_finite"
+    assert drop["value"].startswith("moment_status failed, ")
+
+
+def test_parts_and_flags_reach_the_row():
+    flagged = record(states_within_mev=7.5, ambiguous_state=True, ionic_without_u=True)
+    (row,), _ = sort_out([flagged], CALIBRATION, LIMITS)
+    assert (row[Site.BHF_CORE], row[Site.BHF_VALENCE]) == (-24.0, -6.0)
+    assert (row[Site.BHF_LORENTZ], row[Site.BHF_ORBITAL]) == (0.7, 2.4)
+    assert (row[Site.ORBITAL_MOMENT], row[Site.EFG_FREE_COMPONENTS]) == (0.045, 1)
+    assert (row[Site.STATES_WITHIN], row[Site.AMBIGUOUS], row[Site.IONIC]) == (7.5, True, True)
+    assert (row[Site.METHOD_HASH], row[Site.SETTINGS_HASH]) == ("abc", "def")
+
+
 def test_values_at_the_limits_are_kept():
     at_limit = site(vzz_1e21_v_m2=30.0, moment_mub=4.5, bhf_t=-60.0)
     kept, _ = sort_out([record(sites=[at_limit])], CALIBRATION, LIMITS)
@@ -126,33 +180,11 @@ def test_values_at_the_limits_are_kept():
 
 
 def test_field_gradient_at_cubic_site():
-    assert only_drop(record(c_over_a=1.0))["rule"] == "efg_at_cubic_site"
-    kept, _ = sort_out([record(c_over_a=1.2)], CALIBRATION, LIMITS)
-    assert len(kept) == 1
-    # A magnetic order with less symmetry than the crystal may have one.
-    kept, _ = sort_out([record(c_over_a=1.0, chosen_start="alternating")], CALIBRATION, LIMITS)
-    assert len(kept) == 1
-
-
-@pytest.mark.parametrize(
-    ("cell", "positions", "expected"),
-    [
-        # m-3m: no component; 4/mmm: one (axial); mmm: two (Vzz, η); -1: all five.
-        ([[2.8, 0, 0], [0, 2.8, 0], [0, 0, 2.8]], [[0, 0, 0], [0.5, 0.5, 0.5]], 0),
-        ([[2.8, 0, 0], [0, 2.8, 0], [0, 0, 3.3]], [[0, 0, 0], [0.5, 0.5, 0.5]], 1),
-        ([[2.8, 0, 0], [0, 3.0, 0], [0, 0, 3.3]], [[0, 0, 0], [0.5, 0.5, 0.5]], 2),
-        ([[2.8, 0, 0], [0.3, 3.0, 0], [0.2, 0.4, 3.3]], [[0, 0, 0], [0.5, 0.5, 0.5]], 5),
-    ],
-)
-def test_number_of_efg_components_that_symmetry_allows(cell, positions, expected):
-    crystal = {"cell_ang": cell, "scaled_positions": positions, "symbols": ["Fe", "Co"]}
-    assert allowed_efg_parameters(crystal, 0) == expected
-
-
-def test_crystal_without_symmetry_forbids_nothing():
-    """Atoms on top of one another are refused by spglib."""
-    collapsed = {"cell_ang": np.eye(3) * 3, "scaled_positions": [[0, 0, 0]] * 2}
-    assert allowed_efg_parameters(collapsed | {"symbols": ["Fe", "Fe"]}, 0) == 5
+    """What symmetry allows is in the record: a magnetic order may have less than the crystal."""
+    forbidden = site(efg_free_components=0)
+    assert only_drop(record(sites=[forbidden]))["rule"] == "efg_at_cubic_site"
+    small = site(efg_free_components=0, vzz_1e21_v_m2=0.1)
+    assert len(sort_out([record(sites=[small])], CALIBRATION, LIMITS)[0]) == 1
 
 
 def test_field_without_any_moment():
@@ -181,8 +213,8 @@ def test_rejected_record_without_structure_counts_once():
     assert (drop["site"], drop["rule"]) == ("", "not_converged")
 
 
-def test_other_settings_are_dropped_by_name():
-    drop = only_drop(record(settings_hash="zzz"))
+def test_other_method_is_dropped_by_name():
+    drop = only_drop(record(method_hash="zzz"))
     assert (drop["rule"], drop["value"]) == ("other_settings", "zzz")
 
 
@@ -228,7 +260,9 @@ def flipped(original: dict) -> dict:
     turned = copy.deepcopy(original)
     turned["total_moment_mub"] *= -1
     for entry in turned["sites"]:
-        for key in ("moment_mub", "bhf_contact_t", "bhf_dipolar_t", "bhf_t"):
+        signed = ["moment_mub", "orbital_moment_mub", "bhf_t"]
+        signed += [f"bhf_{p}_t" for p in ("contact", "core", "valence", "dipolar", "lorentz")]
+        for key in (*signed, "bhf_orbital_t"):
             entry[key] *= -1
         entry["bhf_dipolar_orbit_t"] = (-np.array(entry["bhf_dipolar_orbit_t"])).tolist()
     return turned
@@ -313,6 +347,19 @@ def test_robust_score_by_hand():
     # Median 3, absolute deviations 2, 1, 0, 1, 97: median deviation 1.
     assert robust_score(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).tolist() == [2, 1, 0, 1, 97]
     assert robust_score(np.array([5.0, 5.0, 5.0, 9.0])).tolist() == [0, 0, 0, 0]
+    assert robust_score(np.array([1.0, np.nan, 2.0, 3.0, 4.0, 100.0])).tolist() == (
+        [2, 0, 1, 0, 1, 97]
+    )
+
+
+def test_missing_values_are_no_outliers_and_hide_none():
+    records = many()
+    records[3]["sites"] = [without_gradient(moment_mub=1.1, bhf_t=None, bhf_status="failed")]
+    records[4]["sites"][0] |= {"contact_density_e_per_bohr3": None, "isomer_shift_status": "failed"}
+    records[7]["sites"][0]["contact_density_e_per_bohr3"] = 14993.0
+    records[8]["sites"][0]["bhf_t"] = 25.0
+    _, dropped = sort_out(records, CALIBRATION, LIMITS)
+    assert [d["structure_id"] for d in dropped] == ["s07", "s08"]
 
 
 def write_case(folder, records) -> dict:
@@ -345,9 +392,18 @@ def test_files_do_not_depend_on_the_order_of_records(tmp_path):
     assert list(pd.read_csv(tmp_path / "dropped.csv")["structure_id"]) == ["bad"]
 
 
-def test_nothing_left_names_the_settings(tmp_path):
-    case = write_case(tmp_path, [record(settings_hash="zzz")])
-    with pytest.raises(ValueError, match=r"other_settings.*holds for settings abc"):
+def test_columns_without_any_value_keep_their_type(tmp_path):
+    clean_sites(**write_case(tmp_path, [record(sites=[without_gradient()])]))
+    table = pd.read_parquet(tmp_path / "sites.parquet")
+    missing = table[[Site.VZZ, Site.EFG_XX, Site.STATES_WITHIN]]
+    assert {str(kind) for kind in missing.dtypes} == {"float64"}
+    assert missing.isna().all(axis=None)
+    assert table[Site.EFG_FREE_COMPONENTS].tolist() == [1]
+
+
+def test_nothing_left_names_the_method(tmp_path):
+    case = write_case(tmp_path, [record(method_hash="zzz")])
+    with pytest.raises(ValueError, match=r"other_settings.*holds for method abc"):
         clean_sites(**case)
     assert list(pd.read_csv(tmp_path / "dropped.csv")["value"]) == ["zzz"]
     assert not (tmp_path / "sites.parquet").exists()

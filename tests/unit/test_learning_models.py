@@ -49,9 +49,10 @@ RULES = {
 CALIBRATION = {
     "alpha_mm_s_bohr3": -0.25,
     "reference_density_e_per_bohr3": 15000.0,
-    "settings_hash": "abc",
+    "method_hash": "abc",
     "bhf_scale": 1.2,
 }
+STATUSES = ("moment_status", "isomer_shift_status", "vzz_status", "bhf_status")
 PARTNERS = ("Al", "Si", "Co", "Ni", "Ti", "Ga")
 
 
@@ -113,10 +114,18 @@ def hyperfine_record(structure: dict) -> dict:
                 "vzz_1e21_v_m2": 1.0,
                 "eta": 0.2,
                 "efg_orbit_1e21_v_m2": [list(efg.values())],
+                "efg_free_components": 5,
                 "bhf_contact_t": -12.0 * moment,
+                "bhf_core_t": -11.0 * moment,
+                "bhf_valence_t": -1.0 * moment,
+                "bhf_lorentz_t": 0.3,
+                "bhf_orbital_t": 1.0,
+                "orbital_moment_mub": 0.03,
                 "bhf_dipolar_t": 0.1,
                 "bhf_dipolar_orbit_t": [[0.1, -0.05, -0.05, 0.0, 0.0, 0.0]],
                 "bhf_t": -12.0 * moment,
+                **dict.fromkeys(STATUSES, "converged"),
+                "reasons": {},
             }
         )
     keys = ("structure_id", "formula", "spacegroup", "prototype", "parent", "cell_ang", "symbols")
@@ -124,6 +133,10 @@ def hyperfine_record(structure: dict) -> dict:
         "status": "converged",
         "reason": None,
         "settings_hash": "abc",
+        "method_hash": "abc",
+        "states_within_mev": None,
+        "ambiguous_state": False,
+        "ionic_without_u": False,
         "total_moment_mub": sum(site["moment_mub"] for site in sites),
         "sites": sites,
     }
@@ -292,6 +305,26 @@ def test_shuffled_moments_are_not_learned(campaign):
     predictions, _ = out_of_fold(data._replace(target=shuffled), LEARNING)
     for name in ("xgboost", "linear", "mean"):
         assert -0.3 < scores(shuffled, predictions[name])["r2"] < 0.1
+
+
+def test_sites_without_the_target_are_left_out_of_it_alone(campaign, tmp_path):
+    table = pd.read_parquet(campaign.sites)
+    table.loc[[0, 5], [Site.VZZ]] = np.nan
+    table.to_parquet(tmp_path / "sites.parquet")
+    paths = campaign.features, tmp_path / "sites.parquet"
+    vzz, moment = (
+        read_training_data(*paths, target, campaign.representatives) for target in ("vzz", "moment")
+    )
+    assert len(moment.target) == len(table)
+    left = table.drop(index=[0, 5])
+    assert vzz.sites[Site.SITE].tolist() == left[Site.SITE].tolist()
+    assert vzz.features.structure_id.tolist() == left[Site.STRUCTURE_ID].tolist()
+    assert len(vzz.target) == len(vzz.groups) == len(vzz.trainable) == len(left)
+    np.testing.assert_array_equal(vzz.features.values, moment.features.values[left.index])
+    table[Site.VZZ] = np.nan
+    table.to_parquet(tmp_path / "sites.parquet")
+    with pytest.raises(ValueError, match=r"no site .*has a value of vzz_1e21_v_m2"):
+        read_training_data(*paths, "vzz", campaign.representatives)
 
 
 def test_predictions_file(campaign):

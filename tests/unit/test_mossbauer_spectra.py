@@ -29,6 +29,9 @@ SETTINGS = {
 }
 
 
+STATUSES = ("status", "isomer_shift_status", "vzz_status", "bhf_status")
+
+
 def axial(vzz, axis):
     axis = np.asarray(axis, float) / np.linalg.norm(axis)
     return vzz * (1.5 * np.outer(axis, axis) - 0.5 * np.eye(3))
@@ -52,7 +55,7 @@ def site_row(structure_id, formula, site, shift, field, tensors, dipolar=None, *
         "bhf_dipolar_orbit_t": [six(t) for t in dipolar or np.zeros((len(tensors), 3, 3))],
         "bhf_t": field,
         "bhf_scaled_t": 1.2 * field,
-        "status": "converged",
+        **dict.fromkeys(STATUSES, "converged"),
         **changes,
     }
 

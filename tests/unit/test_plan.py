@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dft2spectra.crystals.bundles import METHOD, bundle_name
+from dft2spectra.crystals.bundles import bundle_name
 from dft2spectra.crystals.cost import STARTUP_S, estimate
+from dft2spectra.crystals.identity import identity
 from dft2spectra.crystals.plan import make_plan
-from dft2spectra.records import content_hash, read_json, write_json
+from dft2spectra.records import read_json, write_json
 from dft2spectra.structures.prototypes import sizes_in_words
 from dft2spectra.structures.sources import collect, write_structures
-from dft2spectra.versions import method_versions
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["Fe", "FeAl", "FeCo", "Fe4N", "FeSi", "Fe3C"]
@@ -54,9 +54,7 @@ def structures(results: Path) -> dict[str, dict[str, Any]]:
 def add_record(folder: Path, structure: dict[str, Any], seconds: float) -> None:
     record = {
         "structure_id": structure["structure_id"],
-        "structure_hash": structure["content_hash"],
-        "settings_hash": content_hash(SETTINGS),
-        "method_versions": method_versions(*METHOD),
+        **identity(structure, SETTINGS),
         "status": "converged",
         "wall_time_s": seconds,
         "mpi_ranks": 2,

@@ -3,6 +3,7 @@
 In place of DFT stands the launcher: a program that gets the command line of the calculation.
 """
 
+import errno
 import json
 import signal
 import subprocess
@@ -13,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from dft2spectra.crystals.bundles import METHOD
-from dft2spectra.crystals.run_record import obtain_record
+from dft2spectra.crystals import run_record
+from dft2spectra.crystals.identity import identity
+from dft2spectra.crystals.run_record import current_record, obtain_record
 from dft2spectra.locks import lock_path
 from dft2spectra.processes import is_gone
-from dft2spectra.records import content_hash, drop_kept, kept_path, read_json, write_json
-from dft2spectra.versions import method_versions
+from dft2spectra.records import drop_kept, kept_path, read_json, write_json
 
 NAME = "Fe-229-00000000"
-SETTINGS = {"cutoff_ev": 400}
-STRUCTURE = {"structure_id": NAME, "content_hash": "1" * 16}
+SETTINGS = {"cutoff_ev": 400, "xc": "PBE", "semicore_efg": True}
+STRUCTURE = {"structure_id": NAME, "content_hash": "1" * 16, "symbols": ["Fe"]}
 # Notes that it runs, then waits until the file "go" is there.
 DFT = """
 import os, pathlib, sys, time
@@ -53,23 +54,22 @@ class Job:
         self.result = {
             "structure_id": NAME,
             "status": "converged",
-            "structure_hash": STRUCTURE["content_hash"],
-            "settings_hash": content_hash(SETTINGS),
-            "method_versions": method_versions(*METHOD),
+            **identity(STRUCTURE, SETTINGS),
         }
         write_json(folder / "result.json", self.result)
         (folder / "dft.py").write_text(DFT, encoding="utf-8")
         (folder / "go").touch()
 
-    def obtain(self) -> tuple[Any, str]:
+    def obtain(self, store: Path | None = None) -> tuple[Any, str]:
         paths = self.output, self.folder / "log"
-        return obtain_record(self.folder / "structure.json", SETTINGS, *paths, self.launcher)
+        structure = self.folder / "structure.json"
+        return obtain_record(structure, SETTINGS, *paths, self.launcher, store=store)
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "dft2spectra.crystals.run_record"]
         command += ["--structure", str(self.folder / "structure.json"), "--output", self.output]
         command += ["--settings", json.dumps(SETTINGS), "--log", str(self.folder / "log")]
-        command += ["--launcher", " ".join(self.launcher)]
+        command += ["--launcher", " ".join(self.launcher), *more]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -196,3 +196,44 @@ def test_record_that_snakemake_removes(job: Job) -> None:
     assert job.run() == f"{job.output}: converged, computed\n"
     assert len(job.calculations()) == 3
     assert read_json(kept_path(job.output)) == job.result
+
+
+def test_current_record_of_a_store_is_taken(job: Job) -> None:
+    store = job.folder / "store"
+    write_json(store / f"{NAME}.json", job.result)
+    assert job.obtain(store) == (job.result, f"taken from {store}")
+    assert read_json(job.output) == job.result
+    job.output.unlink()
+    said = job.start("--store", str(store)).communicate()[0]
+    assert said == f"{job.output}: converged, taken from {store}\n"
+    assert job.calculations() == []
+
+
+@pytest.mark.parametrize("changes", [{"gpaw": "25.1.0"}, {"structure_hash": "2" * 16}, None])
+def test_record_of_a_store_that_answers_something_else_is_not_taken(
+    job: Job, changes: dict[str, str] | None
+) -> None:
+    store = job.folder / "store"
+    if changes is not None:
+        write_json(store / f"{NAME}.json", job.result | changes)
+    assert job.obtain(store) == (job.result, "computed")
+    assert len(job.calculations()) == 1
+
+
+def test_record_that_cannot_be_read_is_not_computed_again(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that comes and goes is no reason to throw a result away."""
+    write_json(job.output, job.result)
+
+    def stale(path: Path) -> Any:
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(run_record, "read_json", stale)
+    with pytest.raises(OSError, match="Stale file handle"):
+        current_record(job.output, STRUCTURE, SETTINGS)
+    monkeypatch.undo()
+    (job.folder / "store").write_text("a file where the folder should be", encoding="utf-8")
+    assert job.obtain(job.folder / "store") == (job.result, "is there")
+    job.output.unlink()
+    assert job.obtain(job.folder / "store") == (job.result, "computed")

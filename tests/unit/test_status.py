@@ -19,20 +19,19 @@ from snakemake.utils import update_config
 
 from dft2spectra.columns import Status
 from dft2spectra.config import ConfigError, complete_config, read_config, split_gpaw
-from dft2spectra.crystals.bundles import METHOD
 from dft2spectra.crystals.cost import STARTUP_S, estimate
+from dft2spectra.crystals.identity import identity
 from dft2spectra.dynamics.progress import Progress, read_progress
 from dft2spectra.locks import Owner, lock_path, output_lock
 from dft2spectra.molecules import labels
 from dft2spectra.processes import place, started
-from dft2spectra.records import content_hash, read_json, write_json
+from dft2spectra.records import read_json, write_json
 from dft2spectra.status.__main__ import campaign_status
 from dft2spectra.status.crystals import crystals_status, reasons
 from dft2spectra.status.molecules import molecule_status
 from dft2spectra.status.slurm import queue_status
 from dft2spectra.status.text import HEIGHT, WIDTH, as_text
 from dft2spectra.structures.sources import collect, write_structures
-from dft2spectra.versions import method_versions
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["Fe", "FeAl", "FeCo", "Fe4N", "FeSi", "Fe3C"]
@@ -65,9 +64,7 @@ def add_record(
     path = results / "hyperfine" / f"{structure['structure_id']}.json"
     record = {
         "structure_id": structure["structure_id"],
-        "structure_hash": structure["content_hash"],
-        "settings_hash": content_hash(SETTINGS),
-        "method_versions": method_versions(*METHOD),
+        **identity(structure, SETTINGS),
         "status": "converged",
         "reason": None,
         "wall_time_s": seconds,
@@ -184,7 +181,7 @@ def test_reasons_are_grouped(results: Path) -> None:
 
 
 def test_numbers_do_not_make_another_reason() -> None:
-    moved = "semicore run went to another magnetic state, {:+.2f} µB per cell away"
+    moved = "semicore run: went to another magnetic state, {:.2f} µB away at one atom"
     given = [("not_converged", moved.format(x), f"s{i}") for i, x in enumerate((0.5, -1.25, 12.0))]
     assert [one["count"] for one in reasons(given)] == [3]
     # Names with digits do.

@@ -13,13 +13,13 @@ import signal
 import time
 from pathlib import Path
 
-from dft2spectra.crystals.bundles import METHOD
+from dft2spectra.crystals.identity import identity
 from dft2spectra.processes import is_gone
-from dft2spectra.records import content_hash, read_json, write_json
-from dft2spectra.versions import method_versions
+from dft2spectra.records import read_json, write_json
 
 KEPT = ("structure_id", "formula", "spacegroup", "prototype", "parent")
 CRYSTAL = ("cell_ang", "symbols", "scaled_positions", "site_labels")
+STATUSES = ("moment_status", "isomer_shift_status", "vzz_status", "bhf_status")
 EFG = [f"efg_{component}_1e21_v_m2" for component in ("xx", "yy", "zz", "xy", "xz", "yz")]
 
 
@@ -37,10 +37,18 @@ def site_row(label: str, atoms: list[int], iron: float) -> dict:
         "efg_orbit_1e21_v_m2": [[0.0] * 6 for _ in atoms],
         "vzz_1e21_v_m2": 0.0,
         "eta": 0.0,
+        "efg_free_components": 0,
         "bhf_contact_t": -13.0 * moment,
+        "bhf_core_t": -11.5 * moment,
+        "bhf_valence_t": -1.5 * moment,
         "bhf_dipolar_t": 0.0,
+        "bhf_lorentz_t": 0.3 * moment,
+        "bhf_orbital_t": 1.0 * moment,
+        "orbital_moment_mub": 0.02 * moment,
         "bhf_dipolar_orbit_t": [[0.0] * 6 for _ in atoms],
         "bhf_t": -13.0 * moment,
+        **dict.fromkeys(STATUSES, "converged"),
+        "reasons": {},
     }
 
 
@@ -92,14 +100,12 @@ def main() -> None:
     attempt = {"rung": 0, "changes": {}, "converged": good, "error": None}
     attempt |= {"iterations": 10, "wall_time_s": 1.0}
     record = {
-        "record_version": 1,
+        "record_version": 2,
+        **identity(structure, settings),
         **{key: structure[key] for key in KEPT},
-        "structure_hash": structure["content_hash"],
-        "method_versions": method_versions(*METHOD),
         "status": status,
-        "reason": None if status == "converged" else "no self-consistency in 120 iterations",
+        "reason": None if status == "converged" else "no self-consistency in 60 iterations",
         "settings": settings,
-        "settings_hash": content_hash(settings),
         **{key: structure[key] for key in CRYSTAL},
         "energy_ev": -8.0 * len(structure["symbols"]),
         "total_moment_mub": 2.0 * iron,
@@ -110,8 +116,10 @@ def main() -> None:
         "n_kpoints": 10,
         "n_electrons": 8.0,
         "wall_time_s": 1.0,
+        "states_within_mev": None,
+        "ambiguous_state": False,
+        "ionic_without_u": False,
         "versions": {},
-        "datasets": {},
     }
     write_json(arguments.output, record)
     with open(arguments.log, "a", encoding="utf-8") as file:

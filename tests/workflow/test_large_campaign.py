@@ -14,10 +14,10 @@ from ase.io import write
 from campaign import ROOT, Campaign, new_folder
 
 from dft2spectra.config import read_config, split_gpaw
-from dft2spectra.crystals.bundles import METHOD, assign_bundles
+from dft2spectra.crystals.bundles import assign_bundles
 from dft2spectra.crystals.cost import estimate
-from dft2spectra.records import content_hash, read_json, write_json
-from dft2spectra.versions import method_versions
+from dft2spectra.crystals.identity import identity
+from dft2spectra.records import read_json, write_json
 
 FOLDERS = ("structures/accepted", "mossbauer/structures")
 AFTER = {
@@ -69,9 +69,7 @@ def fake_records(campaign: Campaign, config: str, bundled: bool) -> int:
         record = {
             "status": "converged",
             "structure_id": structure["structure_id"],
-            "structure_hash": structure["content_hash"],
-            "settings_hash": content_hash(settings),
-            "method_versions": method_versions(*METHOD),
+            **identity(structure, settings),
         }
         for folder in ("hyperfine", *(["hyperfine/bundles/records"] if bundled else [])):
             write_json(results / folder / path.name, record)

@@ -36,10 +36,20 @@ def cut(path: Path) -> None:
         edited(structure_hash="0123456789abcdef"),
         edited(settings_hash="0123456789abcdef"),
         edited(method_versions={"crystals.gpaw_runner": 0}),
+        edited(datasets={"Fe": "0" * 32, "Co": "0" * 32}),
+        edited(gpaw="25.1.0"),
         edited(structure_id="Fe-1-00000000"),
         cut,
     ],
-    ids=["another crystal", "other settings", "older method", "another name", "damaged"],
+    ids=[
+        "another crystal",
+        "other settings",
+        "older method",
+        "other datasets",
+        "other GPAW",
+        "another name",
+        "damaged",
+    ],
 )
 def test_spoilt_record_is_computed_again(copied: Campaign, spoil: Callable[[Path], None]) -> None:
     path = record(copied, "FeCo")

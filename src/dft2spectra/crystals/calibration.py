@@ -1,10 +1,10 @@
 """From contact densities to isomer shifts: δ = α (ρ − ρ_αFe), fitted to measured compounds.
 
 α depends on code, functional, dataset and on the average taken at the nucleus, so it is fitted for
-the campaign's own settings and carries their hash. Shifts are relative to α-Fe at room temperature,
-and both sides are taken at equal temperature: the second-order Doppler shift then cancels up to
-differences of the Debye temperatures (about 0.03 mm/s between compounds at room temperature), which
-is part of the fit's scatter.
+the campaign's own settings, datasets and version of GPAW and carries the hash of all these. Shifts
+are relative to α-Fe at room temperature, and both sides are taken at equal temperature: the
+second-order Doppler shift then cancels up to differences of the Debye temperatures (about 0.03 mm/s
+between compounds at room temperature), which is part of the fit's scatter.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from dft2spectra.crystals.sites import orbit_label
 from dft2spectra.figures import new_figure, save_figure
 from dft2spectra.records import read_json, write_csv, write_json
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 def fit_through_origin(x: NDArray, y: NDArray) -> float:
@@ -52,7 +52,7 @@ def measured_points(records: list[dict], structures: list[dict]) -> pd.DataFrame
         record = by_id[structure["structure_id"]]
         if record["status"] != Status.CONVERGED:
             continue
-        sites = {row["site"]: row for row in record["sites"]}
+        sites = {row["site"]: row for row in record["sites"] if Site.CONTACT_DENSITY in row}
         for entry in structure.get("measured", []):
             if not entry.get("calibration") or "isomer_shift_mm_s" not in entry:
                 continue
@@ -103,15 +103,18 @@ def calibrate(
     Raises
     ------
     ValueError
-        If the reference did not converge, records come from different settings, or fewer than
+        If the reference did not converge, records come from different methods, or fewer than
         three points (two compounds) are left.
     """
     records = [read_json(path) for path in record_paths]
     structures = [read_json(path) for path in structure_paths]
     reference = _reference(records, structures, settings["reference"])
-    hashes = {record["settings_hash"] for record in records}
-    if len(hashes) > 1:
-        raise ValueError(f"calibration records come from different settings: {sorted(hashes)}")
+    methods = {record["method_hash"] for record in records}
+    if len(methods) > 1:
+        raise ValueError(
+            "calibration records come from different settings, methods, PAW datasets of iron or "
+            f"versions of GPAW: {sorted(methods)}"
+        )
     points = measured_points(records, structures)
     iron = next(s for s in structures if s["structure_id"] == reference["structure_id"])
     points = points[points.structure_id != reference["structure_id"]].reset_index(drop=True)
@@ -148,7 +151,8 @@ def calibrate(
         "bhf_scale": scale,
         "bhf_scale_measured_t": field_entry["bhf_t"],
         "bhf_scale_temperature_k": field_entry.get("temperature_k"),
-        "settings_hash": hashes.pop(),
+        "method_hash": methods.pop(),
+        "settings_hash": records[0]["settings_hash"],
         "settings": records[0]["settings"],
         "datasets": reference["datasets"],
         "method_version": METHOD_VERSION,
@@ -173,6 +177,9 @@ def _reference(records: list[dict], structures: list[dict], name: str) -> dict[s
             f"the reference {ids[0]} ended as {record['status']} ({record['reason']}): without its"
             " density there are no isomer shifts. Change gpaw.ladder or gpaw.smearing_ev and rerun."
         )
+    if Site.CONTACT_DENSITY not in record["sites"][0]:
+        reasons = record["sites"][0]["reasons"]
+        raise ValueError(f"the reference {ids[0]} has no contact density: {reasons}")
     return record
 
 

@@ -27,10 +27,10 @@ import pandas as pd
 
 from dft2spectra.columns import Role, Site
 from dft2spectra.learning.cleaning_rules import (
-    MEASURED_COLUMNS,
     NO_MOMENT_MUB,
     ORBIT_COLUMNS,
     OUTLIER_MIN_ROWS,
+    QUANTITIES,
     RECORD_RULES,
     SITE_RULES,
     TABLE_RULES,
@@ -45,7 +45,21 @@ METHOD_VERSION = 2
 
 DROPPED_COLUMNS = ("structure_id", "site", "rule", "value")
 
-SPIN_COLUMNS = (Site.MOMENT, Site.BHF_CONTACT, Site.BHF_DIPOLAR, Site.BHF)
+# What changes its sign when all spins are turned.
+SPIN_COLUMNS = (*QUANTITIES[Site.MOMENT_STATUS], *QUANTITIES[Site.BHF_STATUS])
+RECORD_COLUMNS = (
+    Site.STATES_WITHIN,
+    Site.AMBIGUOUS,
+    Site.IONIC,
+    Site.STATUS,
+    Site.SETTINGS_HASH,
+    Site.METHOD_HASH,
+)
+NUMBERS = tuple(column for columns in QUANTITIES.values() for column in columns)
+# A column in which every value is missing would have none.
+COLUMN_TYPES = {str(column): "float64" for column in (*NUMBERS, Site.STATES_WITHIN)} | {
+    str(Site.EFG_FREE_COMPONENTS): "Int64"
+}
 
 
 def spin_sign(record: Row) -> float:
@@ -87,8 +101,9 @@ def site_row(record: Row, site: Row, calibration: Row, role: Role = Role.TRAIN) 
     row[Site.ROLE] = str(role)
     row[Site.SITE] = site["site"]
     row[Site.MULTIPLICITY] = int(site["multiplicity"])
-    row |= {column: site.get(column) for column in MEASURED_COLUMNS}
-    row |= {column: site.get(column, []) for column in ORBIT_COLUMNS}
+    row |= {column: site.get(column) for column in (*QUANTITIES, *NUMBERS)}
+    row |= {column: site.get(column, []) for column in ORBIT_COLUMNS.values()}
+    row[Site.EFG_FREE_COMPONENTS] = site.get(Site.EFG_FREE_COMPONENTS)
     up = spin_sign(record)
     row[Site.BHF_DIPOLAR_ORBIT] = [[up * v for v in t] for t in row[Site.BHF_DIPOLAR_ORBIT]]
     for column in SPIN_COLUMNS:
@@ -106,8 +121,7 @@ def site_row(record: Row, site: Row, calibration: Row, role: Role = Role.TRAIN) 
     row[Site.ISOMER_SHIFT] = derive(shift, Site.CONTACT_DENSITY)
     row[Site.QUADRUPOLE_SPLITTING] = derive(quadrupole_splitting_mm_s, Site.VZZ, Site.ETA)
     row[Site.BHF_SCALED] = derive(lambda field: field * calibration["bhf_scale"], Site.BHF)
-    row[Site.STATUS] = record["status"]
-    row[Site.SETTINGS_HASH] = record["settings_hash"]
+    row |= {column: record[column] for column in RECORD_COLUMNS}
     return row
 
 
@@ -151,7 +165,7 @@ def sort_out(
         if len(set(labels)) < len(labels):
             raise ValueError(f"structure {name} has a site twice: {', '.join(labels)}")
         expected += [(name, label) for label in labels]
-        reason = _first(RECORD_RULES, record, calibration["settings_hash"])
+        reason = _first(RECORD_RULES, record, calibration["method_hash"])
         if reason:
             for label in labels:
                 drop(name, label, *reason)
@@ -228,12 +242,14 @@ def clean_sites(
     if not kept:
         counts = losses["rule"].value_counts().to_dict()
         advice = (
-            f"; the calibration holds for settings {calibration['settings_hash']}: "
-            "calibrate and compute with the same gpaw settings"
+            f"; the calibration holds for method {calibration['method_hash']}: calibrate and "
+            "compute with the same gpaw settings, PAW datasets and version of GPAW"
             if "other_settings" in counts
             else ""
         )
         raise ValueError(f"no Fe site passed the cleaning rules ({counts}){advice}")
-    table = pd.DataFrame(kept)[[str(column) for column in Site]]
+    table = pd.DataFrame(kept)[[str(column) for column in Site]].astype(COLUMN_TYPES)
     write_table(sites_parquet, table, csv_twin=False)
-    write_csv(Path(sites_parquet).with_suffix(".csv"), table.drop(columns=list(ORBIT_COLUMNS)))
+    write_csv(
+        Path(sites_parquet).with_suffix(".csv"), table.drop(columns=list(ORBIT_COLUMNS.values()))
+    )

@@ -48,7 +48,7 @@ def read_training_data(
     target: str,
     representatives_csv: str | Path,
 ) -> TrainingData:
-    """Features, target and groups of all sites but the external ones.
+    """Features, target and groups of all sites that have the target, but the external ones.
 
     Raises
     ------
@@ -86,9 +86,9 @@ def _of_role(
     if names != list(zip(*described, strict=True)):
         raise ValueError(f"{features_npz} and {sites_parquet} do not list the same sites")
     column = TARGETS[target]
-    rows = (sites[Site.ROLE] == role).to_numpy()
+    rows = (sites[Site.ROLE] == role).to_numpy() & sites[column].notna().to_numpy()
     if not rows.any():
-        raise ValueError(f"{sites_parquet}: no site has the role {role}")
+        raise ValueError(f"{sites_parquet}: no site of the role {role} has a value of {column}")
     features, sites = features.of(rows), sites[rows].reset_index(drop=True)
     values = sites[column].to_numpy(float)
     if not (np.isfinite(values).all() and np.isfinite(features.values).all()):

@@ -216,9 +216,10 @@ def _write_incomplete(
 
 
 def _good_sites(sites_parquet: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """Converged rows of the site table, by structure and in the order of the table."""
+    """Rows with all that a spectrum needs, by structure and in the order of the table."""
     table = pd.read_parquet(sites_parquet)
-    table = table[table[Site.STATUS] == Status.CONVERGED]
+    needed = [Site.STATUS, Site.ISOMER_SHIFT_STATUS, Site.VZZ_STATUS, Site.BHF_STATUS]
+    table = table[(table[needed] == Status.CONVERGED).all(axis=1)]
     sites: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_dict("records"):
         sites.setdefault(str(row[Site.STRUCTURE_ID]), []).append(row)  # type: ignore[index]
