@@ -4,8 +4,9 @@
 rule featurize_soap:
     """SOAP power spectra, one vector per row of the site table."""
     input:
-        sites="<results>/sites/sites.parquet",
-        crystals=crystals,
+        sites="<results>/sites/training.parquet",
+        # A record holds its crystal.
+        crystals=lambda wildcards: crystals(wildcards) + reference_records(wildcards),
     output:
         features="<results>/features/soap.npz",
     log:

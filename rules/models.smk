@@ -3,7 +3,7 @@
 LEARNING = {
     key: value
     for key, value in config["learning"].items()
-    if key not in ("targets", "representatives")
+    if key not in ("targets", "representatives", "reference")
 }
 
 
@@ -11,7 +11,7 @@ rule evaluate_model:
     """Out-of-fold predictions and scores; relatives of one structure type are never split."""
     input:
         features="<results>/features/soap.npz",
-        sites="<results>/sites/sites.parquet",
+        sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
     output:
         "<results>/models/{target}/predictions.csv",
@@ -44,7 +44,7 @@ rule train_model:
     """The model on all sites, and the card that says what it can be trusted with."""
     input:
         features="<results>/features/soap.npz",
-        sites="<results>/sites/sites.parquet",
+        sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
         metrics="<results>/models/{target}/metrics.json",
     output:
@@ -81,7 +81,7 @@ rule evaluate_external:
     """
     input:
         features="<results>/features/soap.npz",
-        sites="<results>/sites/sites.parquet",
+        sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
         model="<results>/models/{target}/model.ubj",
         card="<results>/models/{target}/card.json",

@@ -1,15 +1,35 @@
 """The table of trustworthy Fe sites."""
 
+from dft2spectra.crystals.reference import record_paths, serves
 from dft2spectra.structures.design import external_ids
 
+# Set of finished records that the models learn from as well, if it was made by the campaign's method.
+REFERENCE = config["learning"]["reference"] if MOSSBAUER else None
+if REFERENCE and not serves(REFERENCE, GPAW):
+    if workflow.is_main_process:
+        logger.info(
+            f"The sites of {REFERENCE} were computed with other settings or methods: models learn "
+            "from the sites of this campaign alone."
+        )
+    REFERENCE = None
+
 # Crystals that nothing is trained on, for the evaluation at the end.
-EXTERNAL = external_ids(config["structures"]["design"]) if MOSSBAUER else []
+DESIGNS = [config["structures"]["design"], REFERENCE and f"{REFERENCE}/design.csv"]
+EXTERNAL = sorted(
+    {name for path in DESIGNS if MOSSBAUER for name in external_ids(path)}
+)
+
+
+def reference_records(wildcards):
+    """Input function: records of the reference set of crystals that the campaign does not hold."""
+    return record_paths(REFERENCE, campaign()) if REFERENCE else []
 
 
 rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
     input:
         records=records,
+        reference=reference_records,
         calibration="<results>/calibration/calibration.json",
     output:
         report(
@@ -19,6 +39,7 @@ rule clean_sites:
             labels={"table": "sites"},
         ),
         sites="<results>/sites/sites.parquet",
+        training="<results>/sites/training.parquet",
         dropped=report(
             "<results>/sites/dropped.csv",
             caption="../report/dropped.rst",

@@ -11,6 +11,8 @@ clean_sites(
     snakemake.input.calibration,
     snakemake.params.rules,
     snakemake.output.sites,
+    snakemake.output.training,
     snakemake.output.dropped,
     snakemake.params.external,
+    snakemake.input.reference,
 )

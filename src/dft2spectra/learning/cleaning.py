@@ -221,13 +221,16 @@ def clean_sites(
     calibration_json: str | Path,
     rules: Row,
     sites_parquet: str | Path,
+    training_parquet: str | Path,
     dropped_csv: str | Path,
     external: Iterable[str] = (),
+    reference_paths: Iterable[str | Path] = (),
 ) -> None:
-    """Write the table of trusted Fe sites and the table of what was dropped, by which rule.
+    """Write the tables of trusted Fe sites, and the table of what was dropped by which rule.
 
-    ``external`` as for :func:`sort_out`. The CSV twin of the site table leaves out the nested
-    columns of equivalent tensors.
+    The site table is that of the campaign; the training table holds the sites of the reference set
+    as well. ``external`` as for :func:`sort_out`. The CSV twin of the site table leaves out the
+    nested columns of equivalent tensors.
 
     Raises
     ------
@@ -235,8 +238,18 @@ def clean_sites(
         No site is left; the message counts the rules, ``dropped_csv`` is written first.
     """
     calibration = read_json(calibration_json)
-    records = (read_json(path) for path in record_paths)
-    kept, dropped = sort_out(records, calibration, rules, external)
+    own = [read_json(path) for path in record_paths]
+    names = {record["structure_id"] for record in own}
+    reference = [read_json(path) for path in reference_paths]
+    reference = [record for record in reference if record["structure_id"] not in names]
+    all_kept, all_dropped = sort_out([*own, *reference], calibration, rules, external)
+    kept = [row for row in all_kept if row[Site.STRUCTURE_ID] in names]
+    dropped = [row for row in all_dropped if row["structure_id"] in names]
+    print(
+        f"{len(kept)} sites of {len(own)} records, {len(all_kept) - len(kept)} of "
+        f"{len(reference)} records of the reference set; {len(dropped)} and "
+        f"{len(all_dropped) - len(dropped)} dropped"
+    )
     losses = pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
     write_csv(dropped_csv, losses.sort_values(["structure_id", "site"]))
     if not kept:
@@ -248,7 +261,10 @@ def clean_sites(
             else ""
         )
         raise ValueError(f"no Fe site passed the cleaning rules ({counts}){advice}")
-    table = pd.DataFrame(kept)[[str(column) for column in Site]].astype(COLUMN_TYPES)
+    columns = [str(column) for column in Site]
+    training = pd.DataFrame(all_kept)[columns].astype(COLUMN_TYPES)
+    table = training[training[Site.STRUCTURE_ID].isin(names)].reset_index(drop=True)
+    write_table(training_parquet, training, csv_twin=False)
     write_table(sites_parquet, table, csv_twin=False)
     write_csv(
         Path(sites_parquet).with_suffix(".csv"), table.drop(columns=list(ORBIT_COLUMNS.values()))
