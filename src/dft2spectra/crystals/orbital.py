@@ -11,8 +11,10 @@ waves. It adds to the spin's fields along the same axis; parallel moments give a
 """
 
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
+from gpaw.ibz2bz import IBZ2BZMap, IBZ2BZMaps
 from gpaw.spinorbit import get_L_vlmm, soc_eigenstates
 from numpy.typing import NDArray
 
@@ -42,6 +44,29 @@ class SpinOrbit(NamedTuple):
     easy one, if it is lower by more than the error of the mesh, tenths of a meV at best."""
 
 
+class _Map(IBZ2BZMap):
+    """Projections at a k-point from those at its irreducible one, by any symmetry operation.
+
+    GPAW refuses operations with a translation t of their own. What they add is one phase,
+    exp(−2πi k·t), for all atoms, and density matrices know nothing of it.
+    """
+
+    @property
+    def U_aii(self) -> list[NDArray]:
+        shifts = self.spos_ac @ self.U_cc - self.spos_ac[self.b_a]
+        phases = np.exp(2j * np.pi * shifts @ self.ik_c)
+        return [R_ii.T * phase for R_ii, phase in zip(self.R_aii, phases, strict=True)]
+
+
+class _Maps(IBZ2BZMaps):
+    """The maps of all k-points."""
+
+    def __getitem__(self, K: int) -> _Map:
+        plain = super().__getitem__(K)
+        operation = plain.U_cc, plain.b_a, plain.R_aii, plain.time_reversal
+        return _Map(plain.ik_c, *operation, plain.spos_ac, plain.k_c, plain.r_cR)
+
+
 def spin_orbit(calculator: Any) -> SpinOrbit:
     """Orbital moment and field of every atom, along the spin direction that counts as up.
 
@@ -56,9 +81,9 @@ def spin_orbit(calculator: Any) -> SpinOrbit:
     sums = np.zeros((len(setups), 2))
     groups, energies = equivalent_axes(rotations, cell), []
     for axes in groups:
-        states = soc_eigenstates(
-            calculator, theta=DIRECTIONS[axes[0]][0], phi=DIRECTIONS[axes[0]][1]
-        )
+        theta, phi = DIRECTIONS[axes[0]]
+        with patch("gpaw.spinorbit.IBZ2BZMaps", _Maps):
+            states = soc_eigenstates(calculator, theta=theta, phi=phi)
         energies.append(float(states.calculate_band_energy()))
         matrices = states.get_atomic_density_matrices()
         for atom, setup in enumerate(setups):
