@@ -76,6 +76,6 @@ def read_training_data(
         raise ValueError(f"{column} or the features hold numbers that are not finite")
     chosen = pd.read_csv(representatives_csv, dtype={"structure_id": str, "site": str})
     representatives = set(zip(chosen["structure_id"], chosen["site"], strict=True))
-    left = zip(features.structure_id, features.site, strict=True)
-    trainable = np.array([name in representatives for name in left])
+    names = zip(features.structure_id, features.site, strict=True)
+    trainable = np.array([name in representatives for name in names])
     return TrainingData(features, sites, column, values, site_groups(sites), trainable)
