@@ -68,14 +68,14 @@ def reference(tmp_path_factory):
     return run(tmp_path_factory.mktemp("iron"), iron(), convergence=TIGHT)[0]
 
 
-def assert_same_values(record, reference, field_t=0.01):
+def assert_same_values(record, reference, energy_ev=1e-4):
     assert record["status"] == "converged"
-    assert record["energy_ev"] == pytest.approx(reference["energy_ev"], abs=1e-4)
+    assert record["energy_ev"] == pytest.approx(reference["energy_ev"], abs=energy_ev)
     for site, expected in zip(record["sites"], reference["sites"], strict=True):
         for column, atol in (
             ("moment_mub", 1e-3),
             ("contact_density_e_per_bohr3", 1e-3),
-            ("bhf_t", field_t),
+            ("bhf_t", 0.01),
             ("bhf_orbital_t", 0.02),
             ("vzz_1e21_v_m2", 2e-3),
         ):
@@ -165,8 +165,8 @@ def test_translations_that_are_no_lattice_vectors_change_nothing(tmp_path, monke
     third, cell = 1 / 3, [[2.46, 0, 0], [-1.23, 2.13042249, 0], [0, 0, 3.96]]
     positions = [[third, 2 * third, 0.25], [2 * third, third, 0.75]]
     hcp = iron(n_atoms=2, cell_ang=cell, scaled_positions=positions, initial_moments_mub=[0, 0])
-    starts = {"starts": ["nonmagnetic"], "convergence": TIGHT}
-    whole, _ = run(tmp_path, hcp, **starts)
+    changes = {"starts": ["nonmagnetic"], "convergence": TIGHT, "kpoint_density_ang": 1.6}
+    whole, _ = run(tmp_path, hcp, **changes)
     found = gpaw_input.operations
 
     def symmorphic(*crystal):
@@ -176,10 +176,11 @@ def test_translations_that_are_no_lattice_vectors_change_nothing(tmp_path, monke
         return rotations[kept], translations[kept], images[kept]
 
     monkeypatch.setattr(gpaw_input, "operations", symmorphic)
-    half, _ = run(tmp_path, hcp, **starts)
+    half, _ = run(tmp_path, hcp, **changes)
     assert half["n_kpoints"] > whole["n_kpoints"]
     assert abs(whole["sites"][0]["vzz_1e21_v_m2"]) > 0.05
-    assert_same_values(whole, half)
+    # Translations by halves ask for another grid; at 250 eV the energy sees it.
+    assert_same_values(whole, half, energy_ev=1e-3)
 
 
 def test_orbital_moment_and_field_of_iron(tmp_path, reference):
@@ -231,7 +232,7 @@ def test_failed_semicore_run_costs_the_gradient_alone(tmp_path, monkeypatch):
 
 
 def test_nothing_is_written_over_the_record_of_who_took_the_lock_over(tmp_path, monkeypatch):
-    record = {"status": "converged", "wall_time_s": 0.0}
+    record = {"status": "converged", "wall_time_s": 0.0, "sites": []}
     monkeypatch.setattr(gpaw_runner, "compute_record", lambda *_: record)
     write_json(tmp_path / "structure.json", iron())
     output = tmp_path / "record.json"

@@ -134,6 +134,7 @@ def test_limits_name_rule_and_value(changes, rule, value):
         {"moment_mub": None},
         {"eta": float("nan")},
         {"bhf_contact_t": float("inf")},
+        {"orbital_moment_mub": float("nan")},
         {"efg_orbit_1e21_v_m2": []},
         {"efg_orbit_1e21_v_m2": [[0.0] * 6] * 2},
         {"bhf_dipolar_orbit_t": [[0.0, 0.0, 0.0, 0.0, 0.0, float("nan")]]},
@@ -154,6 +155,14 @@ def test_missing_gradient_keeps_moment_shift_and_field():
     # A gradient that is said to be there and is not is a fault.
     lying = without_gradient(vzz_status="converged")
     assert only_drop(record(sites=[lying]))["value"] == "efg_xx_1e21_v_m2"
+
+
+def test_orbital_part_may_be_missing():
+    """Where several processes shared the wave functions."""
+    shared = {k: v for k, v in site().items() if k not in ("orbital_moment_mub", "bhf_orbital_t")}
+    (row,), _ = sort_out([record(total_moment_mub=-3.6, sites=[shared])], CALIBRATION, LIMITS)
+    assert row[Site.BHF_ORBITAL] is row[Site.ORBITAL_MOMENT] is None
+    assert row[Site.BHF] == 30.0
 
 
 def test_site_without_any_quantity_is_dropped():

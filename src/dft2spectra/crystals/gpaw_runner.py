@@ -228,7 +228,9 @@ def _site_part(calculator: Any, structure: dict[str, Any], work: Work) -> dict[s
         semicore, part["semicore"] = semicore_run(calculator, structure, work)
         problem = part["semicore"]["reason"]
     orbital: list[Orbital] | None = None
-    if np.abs(moments).max() > NO_MOMENT_MUB and calculator.dft.ibzwfs.domain_comm.size == 1:
+    if np.abs(moments).max() <= NO_MOMENT_MUB:
+        orbital = [Orbital(0.0, 0.0)] * len(moments)
+    elif calculator.dft.ibzwfs.domain_comm.size == 1:  # else no process has whole wave functions
         coupled = spin_orbit(calculator)
         orbital = coupled.atoms
         part["spin_orbit"] = {"axes": coupled.axes, "band_energies_ev": coupled.band_energies_ev}

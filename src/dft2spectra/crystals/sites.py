@@ -67,7 +67,7 @@ class Sources:
     free_components : list of int
         Free components of the gradient at every atom.
     orbital : list of Orbital or None
-        Orbital part of every atom; ``None`` in a crystal without moments.
+        Orbital part of every atom; ``None`` where it could not be computed.
     total_moment_mub : float
         Spin moment of the cell.
     volume_bohr3 : float
@@ -161,9 +161,13 @@ def _fields(sources: Sources, atoms: list[int], moments: list[float]) -> dict[st
     # All in the spin sense of the first atom, whose contact field stands for the group.
     signs = [-1.0 if m * moments[0] < 0 else 1.0 for m in moments]
     dipolar = [s * dipolar_tensor(state, a) for s, a in zip(signs, atoms, strict=True)]
-    orbital = sources.orbital[first] if sources.orbital is not None else Orbital(0.0, 0.0)
+    orbital = {}
+    if sources.orbital is not None:
+        moment, field = sources.orbital[first]
+        orbital = {Site.BHF_ORBITAL: field, Site.ORBITAL_MOMENT: moment}
     return _finite(
-        {
+        orbital
+        | {
             Site.CONTACT_DENSITY: density.total,
             "valence_contact_density_e_per_bohr3": float(density.valence.sum()),
             Site.BHF_CONTACT: density.field_t,
@@ -172,8 +176,6 @@ def _fields(sources: Sources, atoms: list[int], moments: list[float]) -> dict[st
             Site.BHF_DIPOLAR: principal_values(dipolar[0])[0],
             Site.BHF_DIPOLAR_ORBIT: [components(tensor) for tensor in dipolar],
             Site.BHF_LORENTZ: lorentz_field(sources.total_moment_mub, sources.volume_bohr3),
-            Site.BHF_ORBITAL: orbital.field_t,
-            Site.ORBITAL_MOMENT: orbital.moment_mub,
             # Without spin–orbit coupling the moment has no direction: the isotropic field is the
             # contact one, and the traceless dipolar tensor is added where a direction is chosen.
             Site.BHF: density.field_t,
@@ -217,7 +219,7 @@ def site_table(
     efg_problem
         Why a semicore run that was wanted gave nothing.
     orbital
-        Orbital part of every atom.
+        Orbital part of every atom, if it is known.
 
     Raises
     ------

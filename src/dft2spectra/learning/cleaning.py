@@ -29,6 +29,7 @@ from dft2spectra.columns import Role, Site
 from dft2spectra.learning.cleaning_rules import (
     NO_MOMENT_MUB,
     ORBIT_COLUMNS,
+    ORBITAL_COLUMNS,
     OUTLIER_MIN_ROWS,
     QUANTITIES,
     RECORD_RULES,
@@ -46,7 +47,11 @@ METHOD_VERSION = 2
 DROPPED_COLUMNS = ("structure_id", "site", "rule", "value")
 
 # What changes its sign when all spins are turned.
-SPIN_COLUMNS = (*QUANTITIES[Site.MOMENT_STATUS], *QUANTITIES[Site.BHF_STATUS])
+SPIN_COLUMNS = (
+    *QUANTITIES[Site.MOMENT_STATUS],
+    *QUANTITIES[Site.BHF_STATUS],
+    *ORBITAL_COLUMNS,
+)
 RECORD_COLUMNS = (
     Site.STATES_WITHIN,
     Site.AMBIGUOUS,
@@ -55,7 +60,7 @@ RECORD_COLUMNS = (
     Site.SETTINGS_HASH,
     Site.METHOD_HASH,
 )
-NUMBERS = tuple(column for columns in QUANTITIES.values() for column in columns)
+NUMBERS = (*(column for columns in QUANTITIES.values() for column in columns), *ORBITAL_COLUMNS)
 # A column in which every value is missing would have none.
 COLUMN_TYPES = {str(column): "float64" for column in (*NUMBERS, Site.STATES_WITHIN)} | {
     str(Site.EFG_FREE_COMPONENTS): "Int64"

@@ -37,11 +37,11 @@ QUANTITIES: dict[Site, tuple[Site, ...]] = {
         Site.BHF_VALENCE,
         Site.BHF_DIPOLAR,
         Site.BHF_LORENTZ,
-        Site.BHF_ORBITAL,
-        Site.ORBITAL_MOMENT,
         Site.BHF,
     ),
 }
+# Left out where several processes shared the wave functions of a crystal.
+ORBITAL_COLUMNS = (Site.BHF_ORBITAL, Site.ORBITAL_MOMENT)
 # One tensor for each equivalent atom, (multiplicity, 6).
 ORBIT_COLUMNS = {
     Site.VZZ_STATUS: Site.EFG_ORBIT,
@@ -93,10 +93,13 @@ def not_finite(row: Row, record: Row, limits: Row) -> Value:
         for column in columns:
             if row[column] is None or not np.isfinite(row[column]):
                 return str(column)
-        if column := ORBIT_COLUMNS.get(status):
-            orbit = np.asarray(row[column], dtype=float)
+        if status in ORBIT_COLUMNS:
+            orbit = np.asarray(row[ORBIT_COLUMNS[status]], dtype=float)
             if orbit.shape != (row[Site.MULTIPLICITY], 6) or not np.isfinite(orbit).all():
-                return str(column)
+                return str(ORBIT_COLUMNS[status])
+    for column in ORBITAL_COLUMNS:
+        if row[column] is not None and not np.isfinite(row[column]):
+            return str(column)
     return None
 
 
