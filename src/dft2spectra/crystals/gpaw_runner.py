@@ -80,7 +80,8 @@ def run_starts(structure: dict[str, Any], work: Work) -> tuple[Any, dict[str, An
         errors = [a["error"] for s in starts for a in s["attempts"]]
         unconverged = any(s["status"] == Status.NOT_CONVERGED for s in starts)
         status = Status.NOT_CONVERGED if unconverged else Status.FAILED
-        reason = f"{errors[-1]}; GPAW's output kept in {work.scratch}"
+        error = errors[-1] if errors else "no rung of the ladder applies to any start"
+        reason = f"{error}; GPAW's output kept in {work.scratch}"
         return None, {"starts": starts, "status": str(status), "reason": reason}
     best = min(found, key=lambda state: state.record["energy_ev"])
     within = states_within_mev([s.record for s in found], structure["symbols"].count("Fe"))
