@@ -92,11 +92,12 @@ def read_inputs(sources: Iterable[Source], limits: dict[str, Any]) -> Iterator[I
 
 
 def _files(sources: list[Source]) -> Iterator[Input]:
-    from dft2spectra.structures.files import read_file
+    from dft2spectra.structures.files import read_files
     from dft2spectra.structures.raw import RawStructure
 
-    for path, naming in files_of(sources):
-        results = read_file(path)
+    naming_of = dict(files_of(sources))
+    for path, results in read_files(naming_of):
+        naming = naming_of[path]
         for number, result in enumerate(results, start=1):
             several = len(results) > 1
             provenance: dict[str, Any] = {"source": "files", "path": path}
