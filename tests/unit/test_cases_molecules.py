@@ -1,4 +1,4 @@
-"""Files of molecules that went wrong for somebody; ``tests/cases/molecules.csv`` says what is right."""
+"""Files of molecules that went wrong for somebody: ``cases/molecules.csv`` says what is right."""
 
 import csv
 from pathlib import Path

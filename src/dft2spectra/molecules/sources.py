@@ -75,9 +75,9 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
         atoms, own_charge, isotopes = _from_smiles(name, str(entry["smiles"]))
         charge, origin = _agreed(entry, own_charge, "SMILES"), f"SMILES {entry['smiles']}"
     elif "file" in entry:
-        atoms, own_charge, isotopes, made = _from_file(name, Path(entry["file"]))
-        if own_charge is not None:
-            charge = _agreed(entry, own_charge, "file")
+        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]))
+        if stated is not None:
+            charge = _agreed(entry, stated, "file")
         origin = f"file {harmless(str(entry['file']))}{made}"
     elif (found := g2_name(name)) is not None:
         atoms, origin = g2_molecule(found), f"G2 set, {found}"
