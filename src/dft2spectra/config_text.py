@@ -6,6 +6,7 @@ it; where nobody can know, it is refused with the way to write it.
 """
 
 import datetime
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ class UnreadableError(ValueError):
     """A file that is no configuration; the message names it and the line."""
 
 
-def read_written(path: str | Path) -> tuple[dict[Key, Written], list[str]]:
+def read_written(path: str | os.PathLike[str]) -> tuple[dict[Key, Written], list[str]]:
     """Plain values of a file by their keys, and what is wrong with it, one sentence each.
 
     Raises

@@ -204,7 +204,7 @@ def _site_labels(
         for orbit, labels in members.items()
         if len(labels) == 1
         and uses[next(iter(labels))] == 1
-        and re.fullmatch(r"[A-Za-z][\w+-]*", next(iter(labels)))
+        and re.fullmatch(r"[A-Za-z][\w+-]{0,23}", next(iter(labels)), re.ASCII)
     }
     chosen: dict[int, str] = dict(kept)
     for symbol, orbit in zip(symbols, orbits.tolist(), strict=True):

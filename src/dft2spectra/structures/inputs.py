@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dft2spectra.structures.listing import list_files
 from dft2spectra.structures.retrieval import check_current, is_remote, pinned_path
+from dft2spectra.terminal import harmless
 
 if TYPE_CHECKING:
     from dft2spectra.structures.raw import RawStructure, Rejected
@@ -148,7 +149,7 @@ def _pinned(source: Source, limits: dict[str, Any]) -> Iterator[Input]:
         else:
             result = _raw(entry)
             provenance["properties"] = entry["properties"] | _site_moments(entry)
-        origin = f"{label(source)}/{entry['id']}"
+        origin = harmless(f"{label(source)}/{entry['id']}", 200)
         yield Input(origin, result, provenance, [source], entry.get("formula"))
 
 
