@@ -263,10 +263,7 @@ def _allowed(node: dict[str, Any], rule: str, limit: Any, value: Any) -> str:
         kinds = [limit] if isinstance(limit, str) else limit
         hint = ""
         if isinstance(value, str) and {"number", "integer"} & set(kinds) and _is_number(value):
-            hint = (
-                "; this is text: in YAML write small numbers as 1.0e-5; numbers of a section given "
-                "on the command line arrive as text, so put them into a file for --configfile"
-            )
+            hint = "; this is text: write the number in plain decimals and without quotes"
         return " or ".join(KINDS[kind] for kind in kinds) + unit + hint
     words = {
         "minimum": "at least",
