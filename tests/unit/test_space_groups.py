@@ -55,6 +55,8 @@ def test_a_name_means_one_group() -> None:
         ("R -3 m RS", 166, ["R"], True),
         ("C m c a", 64, [""], False),
         ("P b n m", 62, ["cab"], False),
+        ("F m -3 m (225)", 225, [""], False),
+        ("P 21/c (No. 14)", 14, ["b1", "a3"], False),
         ("P n n n:2", 48, ["2"], True),
         ("F q -9 m", None, [], False),
         ("P s", None, [], False),

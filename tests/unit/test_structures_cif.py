@@ -115,6 +115,40 @@ def test_contradictions(more: str, says: str) -> None:
     assert says in sentence(text)
 
 
+def test_density_of_a_deuteride() -> None:
+    """Mg2FeD6, a = 6.43 Å: 4 (2·24.305 + 55.845 + 6·2.0141) u in 265.85 Å³ are 2.912 g/cm³."""
+    atoms = "Mg1 Mg 0.25 0.25 0.25\nFe1 Fe 0 0 0\nD1 D 0.2425 0 0"
+    text = cif(NAME("F m -3 m"), atoms, "6.43 6.43 6.43 90 90 90", "{}")
+    assert isinstance(read(text.format("_exptl_crystal_density_diffrn 2.91")), RawStructure)
+    said = sentence(text.format("_exptl_crystal_density_diffrn 2.5"))
+    assert "the density is 2.912 g/cm³ by the atoms" in said
+
+
+@pytest.mark.parametrize("name", ["221", "P m -3 m (221)", "Pm3m", "'P  M  -3 M'"])
+def test_ways_to_name_a_group(name: str) -> None:
+    text = cif(f"_symmetry_space_group_name_H-M {name}", "Fe1 Fe 0 0 0\nAl1 Al 0.5 0.5 0.5")
+    if "(" in name:
+        text = text.replace(name, f"'{name}'")
+    result = read(text)
+    assert isinstance(result, RawStructure)
+    assert result.symbols == ["Fe", "Al"]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ("+x,+y,+z", "+x+1/2,+y+1/2,+z+1/2"),
+        ("X, Y, Z", "1/2+X, 1/2+Y, 1/2+Z"),
+        ("x,y,z", "x+0.5,y+.5,z+0.5000"),
+        ("x,y,z", "x,y,z", "x-1/2,y-1/2,z-1/2"),
+    ],
+)
+def test_ways_to_write_operations(listed: tuple[str, ...]) -> None:
+    result = read(cif(operations(*listed), "Fe1 Fe 0 0 0", "2.87 2.87 2.87 90 90 90"))
+    assert isinstance(result, RawStructure)
+    assert len(result.symbols) == 2
+
+
 def test_content_of_the_cell_for_a_formula_as_pymatgen_writes_it() -> None:
     more = "_chemical_formula_sum 'Fe4 O4'\n_cell_formula_units_Z 4"
     text = cif(NAME("F m -3 m"), "Fe1 Fe 0 0 0\nO1 O 0.5 0.5 0.5", more=more)

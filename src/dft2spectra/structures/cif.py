@@ -125,11 +125,12 @@ def _symmetry(
 ) -> tuple[cif_magnetic.MagneticOperations | None, Found]:
     """The operations in force, of a magnetic structure with their time reversals."""
     triplets = [one for tag in TRIPLETS for one in block.values(tag) if one not in (".", "?")]
+    names = block.texts(NAMES)
     stated = Stated(
         triplets=triplets,
-        names=block.texts(NAMES),
+        names=[name for name in names if not name.isdigit()],
         halls=block.texts(HALLS),
-        numbers=block.texts(NUMBERS),
+        numbers=[*block.texts(NUMBERS), *filter(str.isdigit, names)],
         code=block.text(CODE),
     )
     listed = block.values(MAGNETIC)

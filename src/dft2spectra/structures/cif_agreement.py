@@ -153,7 +153,8 @@ def check_formula(
             )
     density = block.text("_exptl_crystal_density_diffrn")
     if density:
-        value, computed = number_in(density, "_exptl_crystal_density_diffrn"), _density(found, cell)
+        value = number_in(density, "_exptl_crystal_density_diffrn")
+        computed = _density(symbols, counts, cell)
         if value > 0.0 and abs(computed / value - 1.0) > DENSITY_TOLERANCE:
             raise Rejected(
                 Reason.UNREADABLE,
@@ -162,11 +163,14 @@ def check_formula(
             )
 
 
-def _density(found: Counter[str], cell: np.ndarray) -> float:
-    """Density (g/cm³) of these atoms in this cell (rows, Å)."""
+def _density(symbols: list[str], counts: list[int], cell: np.ndarray) -> float:
+    """Density (g/cm³) of so many atoms of each symbol, D and T among them, in a cell (rows, Å)."""
     from ase.data import atomic_masses, atomic_numbers
 
-    mass = sum(float(atomic_masses[atomic_numbers[one]]) * n for one, n in found.items())
+    heavy = {"D": 2.0141, "T": 3.0160}  # atomic mass evaluation 2020, u
+    mass = 0.0
+    for symbol, count in zip(symbols, counts, strict=True):
+        mass += count * heavy.get(symbol, float(atomic_masses[atomic_numbers[plain(symbol)]]))
     return mass * DALTON_G / (abs(float(np.linalg.det(cell))) * CM3_PER_ANG3)
 
 

@@ -106,7 +106,8 @@ def _files(sources: list[Source]) -> Iterator[Input]:
                 provenance["citation"] = result.citation
             if several:
                 provenance["index"] = number
-            yield Input(f"{path}#{number}" if several else path, result, provenance, naming)
+            origin = harmless(f"{path}#{number}" if several else path)
+            yield Input(origin, result, provenance, naming)
 
 
 def files_of(sources: Iterable[Source]) -> list[tuple[str, list[Source]]]:

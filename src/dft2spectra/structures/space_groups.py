@@ -104,6 +104,8 @@ def _by_name() -> dict[str, tuple[Setting, ...]]:
 
 
 def _key(name: str) -> str:
+    """A name without blanks, case, and a remark behind it such as (225) or (No. 225)."""
+    name = re.sub(r"\((?:no\.?)?\s*\d+\)\s*\Z", "", name, flags=re.IGNORECASE)
     return re.sub(
         r"[\s_]", "", name.replace("\N{EN DASH}", "-").replace("\N{MINUS SIGN}", "-")
     ).lower()
