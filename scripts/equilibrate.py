@@ -15,6 +15,6 @@ start, *like = read_json(snakemake.input.harmonic), snakemake.params.pyscf, snak
 settings = snakemake.config["dynamics"] | snakemake.params.dynamics
 check_timestep(settings["timestep_fs"], start["frequencies_cm1"][-1])
 calculator = DensityCalculator.from_files(snakemake.input.model, snakemake.input.molecule, *like)
-atoms = Atoms(start["symbols"], start["positions_ang"])
+atoms = Atoms(start["symbols"], start["positions_ang"], masses=start["masses_amu"])
 with kept(snakemake.output.run) as run:
     equilibrate(atoms, calculator, settings, run, snakemake.output.states, sys.stdout)

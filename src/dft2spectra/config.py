@@ -6,6 +6,7 @@ it says into sentences, ``config_checks`` adds what a schema cannot say.
 
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import cache
@@ -17,7 +18,17 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from dft2spectra.config_checks import semantic_errors
-from dft2spectra.config_messages import SECRET, UNKNOWN, Finding, Key, message, nearest
+from dft2spectra.config_messages import (
+    SECRET,
+    UNKNOWN,
+    Finding,
+    Key,
+    correct,
+    message,
+    nearest,
+)
+from dft2spectra.config_text import UnreadableError, as_meant, read_all, read_written
+from dft2spectra.terminal import harmless
 
 KINDS = {
     "object": "a section of keys",
@@ -28,6 +39,10 @@ KINDS = {
     "boolean": "true or false",
     "null": "null (nothing)",
 }
+# Larger whole numbers are typing errors, of which some would fill the memory; seeds fit in.
+LARGEST_WHOLE = 2**32 - 1
+# Names become folders and parts of file names.
+LONGEST_NAME = 100
 # How structures are put into jobs is no setting of a calculation: it changes without a rerun.
 JOB_KEYS = ("structures_per_job", "job_minutes")
 
@@ -40,7 +55,27 @@ class ConfigError(ValueError):
 def schema() -> dict[str, Any]:
     """The JSON schema of the configuration, with ``unit`` and ``description`` for every key."""
     text = resources.files("dft2spectra").joinpath("config_schema.yaml").read_text("utf-8")
-    return yaml.safe_load(text)
+    content = yaml.safe_load(text)
+    _bound(content)
+    return content
+
+
+def _bound(node: Any) -> None:
+    """Give whole numbers and names without a limit of their own one that is beyond all sense."""
+    if isinstance(node, list):
+        for item in node:
+            _bound(item)
+    if not isinstance(node, dict):
+        return
+    if node.get("type") == "integer":
+        node.setdefault("maximum", LARGEST_WHOLE)
+    if node.get("type") == "string" and "pattern" in node:
+        # In Python $ is before a newline at the end, too.
+        node["pattern"] = re.sub(r"\$$", r"\\Z", node["pattern"])
+        if node["pattern"].endswith("\\Z"):
+            node.setdefault("maxLength", LONGEST_NAME)
+    for item in node.values():
+        _bound(item)
 
 
 def complete_config(config: dict[str, Any], files: Sequence[str] = ()) -> dict[str, Any]:
@@ -56,10 +91,17 @@ def complete_config(config: dict[str, Any], files: Sequence[str] = ()) -> dict[s
     Raises
     ------
     ConfigError
-        Lists every unknown key, wrong type and impossible value with key, file, value, what is
-        allowed and, for names, the nearest known one.
+        A file is no text in UTF-8, gives a key twice, or has a number that YAML reads otherwise
+        than a person. Or it lists every unknown key, wrong type and impossible value with key,
+        file, value, what is allowed and, for names, the nearest known one.
     """
-    plain = _plain(config)
+    try:
+        written, wrong = read_all(files)
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from error
+    if wrong:
+        raise ConfigError(correct(wrong))
+    plain = as_meant(_plain(config), schema(), written, _chosen)
     found = [*_schema_errors(plain), *_not_finite(plain)]
     if not found:
         plain = _with_defaults(plain, schema())
@@ -80,10 +122,15 @@ def read_config(files: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in files:
         try:
-            with open(path, encoding="utf-8") as handle:
+            read_written(path)
+            with open(path, encoding="utf-8-sig") as handle:
                 content = yaml.safe_load(handle)
+        except UnreadableError as error:
+            raise ConfigError(str(error)) from error
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read as a configuration: {error}") from error
+            raise ConfigError(
+                f"{path} cannot be read as a configuration: {harmless(str(error))}"
+            ) from error
         if not isinstance(content, dict | None):
             raise ConfigError(f"{path} is no configuration: it holds no keys")
         _lay_over(merged, content or {})
@@ -117,6 +164,19 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
         return node
     target = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+
+
+def _chosen(node: dict[str, Any], value: Any) -> dict[str, Any]:
+    """A schema node with its reference put in place; of alternatives, the one for a value."""
+    node = _resolved(node)
+    kinds = _kinds(node)
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind in kinds:
+        return _resolved(node["oneOf"][kinds[kind]])
+    if not kinds and isinstance(value, list) and "oneOf" in node:
+        lists = [one for one in map(_resolved, node["oneOf"]) if one.get("type") == "array"]
+        return lists[0] if lists else node
+    return node
 
 
 def _kinds(node: dict[str, Any]) -> dict[str, int]:
@@ -206,10 +266,7 @@ def _allowed(node: dict[str, Any], rule: str, limit: Any, value: Any) -> str:
         kinds = [limit] if isinstance(limit, str) else limit
         hint = ""
         if isinstance(value, str) and {"number", "integer"} & set(kinds) and _is_number(value):
-            hint = (
-                "; this is text: in YAML write small numbers as 1.0e-5; numbers of a section given "
-                "on the command line arrive as text, so put them into a file for --configfile"
-            )
+            hint = "; this is text: write the number in plain decimals and without quotes"
         return " or ".join(KINDS[kind] for kind in kinds) + unit + hint
     words = {
         "minimum": "at least",
@@ -218,10 +275,13 @@ def _allowed(node: dict[str, Any], rule: str, limit: Any, value: Any) -> str:
         "minItems": "a list no shorter than",
         "maxItems": "a list no longer than",
         "minLength": "text no shorter than",
+        "maxLength": "text no longer than",
         "pattern": "text of the form",
     }
     if rule == "uniqueItems":
         return "every entry once"
+    if rule == "pattern":
+        limit = re.sub(r"\\Z$", "$", limit)
     return f"{words.get(rule, rule)} {limit}{unit}"
 
 

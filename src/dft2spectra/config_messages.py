@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from dft2spectra.terminal import harmless
+
 COMMAND_LINE = "on the command line (--config)"
 # The value of an unknown key is not shown, it may be a secret.
 UNKNOWN = "unknown key"
@@ -54,14 +56,27 @@ def _origin(key: Key, config: dict[str, Any], files: Sequence[str]) -> str:
             found = _look_up(content, key)
         except (KeyError, IndexError, TypeError):
             continue
-        # A section is merged from several files; a value comes from one.
-        if isinstance(found, dict) or found == value or _both_nan(found, value):
+        # A section is merged from several files; a value, or an entry of a list, comes from one.
+        section = isinstance(found, dict) and not any(isinstance(part, int) for part in key)
+        if section or _same(found, value):
             return f"in {path}"
     return COMMAND_LINE
 
 
-def _both_nan(first: Any, second: Any) -> bool:
-    return first != first and second != second
+def _same(found: Any, value: Any) -> bool:
+    """Whether a value can be the one of a file: equal, both no number, or as it was meant there."""
+    if isinstance(found, dict) and isinstance(value, dict):
+        return found.keys() == value.keys() and all(_same(found[k], value[k]) for k in found)
+    if isinstance(found, list) and isinstance(value, list):
+        return len(found) == len(value) and all(map(_same, found, value))
+    if found == value or (found != found and value != value):
+        return True
+    if isinstance(found, str) and isinstance(value, int | float):
+        try:
+            return float(found) == value
+        except ValueError:
+            return False
+    return isinstance(value, str) and isinstance(found, bool | int | float)
 
 
 def _public(value: Any, key: Key) -> Any:
@@ -99,5 +114,11 @@ def message(config: dict[str, Any], found: Sequence[Finding], files: Sequence[st
         if sentence.startswith(UNKNOWN):
             shown = ""
         lines.append(f"{dotted(key)}{shown} {_origin(key, config, files)}: {sentence}")
+    return correct(lines)
+
+
+def correct(lines: Sequence[str]) -> str:
+    """The message that lists what is to correct, one line each."""
+    lines = [harmless(line) for line in lines]
     count = "one entry" if len(lines) == 1 else f"{len(lines)} entries"
     return f"The configuration has {count} to correct:\n  " + "\n  ".join(lines)

@@ -73,7 +73,22 @@ def sentence(path: str | Path, error: OSError) -> str:
             f"{path} cannot be written: {error.strerror}. Its file system is mounted read-only, or "
             "it belongs to somebody else. Make it writable, or run in another folder."
         )
+    if (link := _dangling(Path(path))) is not None:
+        return (
+            f"{path} cannot be written: {link} is a link to {os.readlink(link)}, which is not "
+            "there. Is its disk mounted? Mount it, or make the folder."
+        )
     return f"{path} cannot be written: {error.strerror or error}."
+
+
+def _dangling(path: Path) -> Path | None:
+    """The first part of a path that is a link to nothing."""
+    path = path.absolute()
+    return next((one for one in (*reversed(path.parents), path) if _leads_nowhere(one)), None)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _room(path: Path) -> str:

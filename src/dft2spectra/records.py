@@ -29,7 +29,7 @@ from dft2spectra.disk import UnwritableError, explained
 from dft2spectra.processes import is_gone, place
 
 # Name of a temporary file: place and number of the process that writes it, and a random part.
-TEMPORARY = re.compile(r"^\..+\.(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?$")
+TEMPORARY = re.compile(r"^\..+\.(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?\Z")
 # From elsewhere nobody can tell whether its writer lives; writing takes minutes at most.
 LEFT_AFTER_S = 86400.0
 

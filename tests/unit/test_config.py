@@ -464,3 +464,127 @@ def test_sublattices_of_a_decoration_keep_their_names(monkeypatch):
     sources = [source | {"decorations": [{"Ca": "aluminium", "O": "Fe", "Ti": "C"}]}]
     with pytest.raises(ConfigError, match=r"sources\[0\]\.decorations\[0\]\.Ca"):
         complete_config({"branches": ["mossbauer"], "structures": {"sources": sources}})
+
+
+# --- files as they are written -------------------------------------------------------------------
+
+
+def from_file(tmp_path: Path, text: str) -> dict[str, Any]:
+    path = tmp_path / "my.yaml"
+    path.write_text(text, encoding="utf-8")
+    return complete_config({**minimal(), **yaml.safe_load(text)}, [str(path)])
+
+
+def refused_file(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        from_file(tmp_path, text)
+    return str(caught.value)
+
+
+def test_a_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    said = refused_file(tmp_path, "run: a\ngpaw:\n  xc: PBE\n  cutoff_ev: 400\n  xc: RPBE\n")
+    assert said.endswith("my.yaml: the key 'gpaw.xc' is given twice, in lines 3 and 5; remove one")
+    said = refused_file(tmp_path, "molecules:\n  - {name: water,\n     name: methane}\n")
+    assert "the key 'molecules[0].name' is given twice, in lines 2 and 3" in said
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("010", "8"), ("1:30", "90"), ("1_0", "10"), ("0b11", "3"), ("1_0.5", "10.5")],
+)
+def test_numbers_that_yaml_reads_otherwise_are_refused(
+    tmp_path: Path, written: str, read: str
+) -> None:
+    said = refused_file(tmp_path, f"# a comment\ngpaw: {{cutoff_ev: {written}}}\n")
+    assert (
+        f"my.yaml, line 2: gpaw.cutoff_ev is written as {written}, which YAML reads as {read}; "
+        "write the number in plain decimals"
+    ) in said
+
+
+@pytest.mark.parametrize("written", ["4.0e2", "4e2", "400.", "+400", "0x190", "400"])
+def test_numbers_are_read_as_a_person_means_them(tmp_path: Path, written: str) -> None:
+    config = from_file(tmp_path, f"gpaw: {{cutoff_ev: {written}}}\n")
+    assert config["gpaw"]["cutoff_ev"] == 400
+
+
+@pytest.mark.parametrize("written", ["2.0e+1", "20.0", "2e1", "20"])
+def test_whole_numbers(tmp_path: Path, written: str) -> None:
+    text = f"learning: {{n_estimators: {written}}}\ndynamics: {{trajectories: {written}}}\n"
+    config = from_file(tmp_path, text)
+    for value in (config["learning"]["n_estimators"], config["dynamics"]["trajectories"]):
+        assert value == 20
+        assert type(value) is int
+    said = refused_file(tmp_path, "learning: {n_estimators: 20.5}\n")
+    assert "learning.n_estimators = 20.5" in said
+    assert "allowed: a whole number" in said
+
+
+def test_every_whole_number_of_the_schema_is_converted() -> None:
+    """Also those in lists and in kinds of sources."""
+    config = complete_config(
+        minimal(
+            gpaw={"ladder": [{"mixer_nmaxold": 8.0}]},
+            molecules=[{"name": "water", "charge": 0.0}],
+            density_model={"committee": 4.0},
+        )
+        | sources({**MP, "max_atoms": 12.0, "n_elements": [2.0, 3.0]})
+    )
+    numbers = [
+        config["gpaw"]["ladder"][0]["mixer_nmaxold"],
+        config["molecules"][0]["charge"],
+        config["density_model"]["committee"],
+        config["structures"]["sources"][0]["max_atoms"],
+        *config["structures"]["sources"][0]["n_elements"],
+    ]
+    assert [type(number) for number in numbers] == [int] * 6
+
+
+def test_texts_that_yaml_reads_as_something_else(tmp_path: Path) -> None:
+    """Nitric oxide is a molecule, a date a name of a run."""
+    text = "run: 2026-11-28\nmolecules: [{name: NO}, {name: 'NO2'}, {name: 12}]\n"
+    config = from_file(tmp_path, text)
+    assert config["run"] == "2026-11-28"
+    assert [entry["name"] for entry in config["molecules"]] == ["NO", "NO2", "12"]
+    assert "allowed: text" in refused({**minimal(), "molecules": [{"name": False}]})
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("run: a\n# Mößbauer\n".encode("latin-1"))
+    said = refused(minimal(), (str(path),))
+    assert f"{path} is no text in UTF-8 (byte 0xf6 in line 2); save it as UTF-8" in said
+
+
+def test_a_bomb_of_aliases_ends(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert "more than 100000 entries by its aliases" in refused(minimal(), (str(path),))
+
+
+def test_an_entry_from_the_command_line_is_not_blamed_on_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("molecules: [{name: water, charge: 0}]\n", encoding="utf-8")
+    said = refused(minimal(molecules=[{"smiles": "O"}]), (str(path),))
+    assert "molecules[0].name on the command line (--config): missing key" in said
+
+
+def test_nothing_in_a_message_acts_on_a_terminal() -> None:
+    said = refused(minimal(run="a\x1b[31m", **{"x\x1b[2Jy": 1}))
+    assert "\x1b" not in said
+    assert r"x\x1b[2Jy" in said
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"run": "a\n"}, "text of the form ^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+        ({"run": "x" * 101}, "text no longer than 100"),
+        ({"molecules": [{"name": "x" * 101}]}, "text no longer than 100"),
+        ({"sampling": {"train": 10**12}}, "at most 4294967295"),
+    ],
+)
+def test_names_and_counts_are_bounded(sections: dict[str, Any], says: str) -> None:
+    assert says in refused({**minimal(), **sections})

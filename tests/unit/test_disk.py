@@ -126,3 +126,13 @@ def test_only_errors_of_writing_are_explained(tmp_path: Path) -> None:
     assert "quota" in str(found.value)
     assert "in hand is computed again" in sentence("x", OSError(errno.ENOSPC, "full"))
     assert LEAST_BYTES > 10_000
+
+
+def test_a_link_to_a_disk_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to(tmp_path / "scratch" / "results")
+    said = refusal(tmp_path / "results" / "demo")
+    assert said == (
+        f"{tmp_path}/results/demo cannot be written: {tmp_path}/results is a link to "
+        f"{tmp_path}/scratch/results, which is not there. Is its disk mounted? Mount it, or make "
+        "the folder."
+    )

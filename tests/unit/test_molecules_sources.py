@@ -22,7 +22,7 @@ def test_name_gives_the_molecule_of_the_g2_set():
     assert (water["charge"], water["spin"]) == (0, 0)
     np.testing.assert_array_equal(water["positions_ang"], g2_molecule("H2O").positions)
     assert read_molecule({"name": "H2O"})["positions_ang"] == water["positions_ang"]
-    assert read_molecule({"name": "Carbon dioxide"})["formula"] == "CO2"
+    assert read_molecule({"name": "Carbon-dioxide"})["formula"] == "CO2"
 
 
 @pytest.mark.parametrize("name", sorted(COMMON_NAMES))
@@ -32,7 +32,7 @@ def test_every_common_name_is_a_closed_shell_of_the_set(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("watr", "water"), ("benzen", "benzene"), ("CH3OHH", "CH3OH")]
+    ("name", "nearest"), [("watr", "water"), ("benzenne", "benzene"), ("CH3OHH", "CH3OH")]
 )
 def test_unknown_name_names_the_nearest(name, nearest):
     with pytest.raises(MoleculeError, match=f"did you mean {nearest}"):
@@ -129,8 +129,106 @@ def test_coordinates_in_another_unit_collide(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("uracil", "C4H4N2O2"),
+        ("caffeine", "C8H10N4O2"),
+        ("glycine", "C2H5NO2"),
+        ("benzoic-acid", "C7H6O2"),
+    ],
+)
+def test_names_of_pubchem_without_a_network(name, formula):
+    molecule = read_molecule({"name": name})
+    assert molecule["formula"] == formula
+    assert "of chemicals" in molecule["origin"]
+
+
+@pytest.mark.parametrize("name", ["no-such-thing", "uracyl"])
+def test_no_hint_where_nothing_is_near(name):
+    with pytest.raises(MoleculeError) as caught:
+        read_molecule({"name": name})
+    assert str(caught.value) == (
+        f"molecules: no molecule named {name!r}. Else give smiles or file."
+    )
+
+
+def test_isotopes_bring_their_masses():
+    """Atomic mass evaluation: 2H 2.014101778, 13C 13.00335484; standard weights for the others."""
+    water = read_molecule({"name": "d2o", "smiles": "[2H]O[2H]"})
+    assert water["symbols"] == ["H", "O", "H"]
+    assert water["masses_amu"] == pytest.approx([2.0141018, 15.999, 2.0141018])
+    methane = read_molecule({"name": "c13", "smiles": "[13CH4]"})
+    assert methane["masses_amu"][0] == pytest.approx(13.0033548)
+    assert "masses_amu" not in read_molecule({"name": "methane"})
+    with pytest.raises(MoleculeError, match="there is no isotope 40C"):
+        read_molecule({"name": "x", "smiles": "[40CH4]"})
+
+
+@pytest.mark.parametrize(
+    ("smiles", "message"),
+    [("O=O", "the ground state of O2 has 2 unpaired"), ("Cl[Fe]Cl", "Fe has an open d or f shell")],
+)
+def test_open_shells_that_no_count_of_electrons_tells(smiles, message):
+    with pytest.raises(MoleculeError, match=message):
+        read_molecule({"name": "x", "smiles": smiles})
+    assert read_molecule({"name": "x", "smiles": smiles, "spin": 0})["spin"] == 0
+
+
+def test_charge_of_a_file(tmp_path):
+    path = tmp_path / "hydronium.xyz"
+    path.write_text(
+        '4\ncharge=1 Properties=species:S:1:pos:R:3 pbc="F F F"\n'
+        "O 0 0 0\nH 0.95 0 0.1\nH -0.47 0.82 0.1\nH -0.47 -0.82 0.1\n"
+    )
+    entry = {"name": "hydronium", "file": str(path)}
+    assert read_molecule(entry)["charge"] == 1
+    assert read_molecule({**entry, "charge": 1})["charge"] == 1
+    with pytest.raises(MoleculeError, match=r"the file has charge \+1, the entry says \+0"):
+        read_molecule({**entry, "charge": 0})
+
+
+def _molfile(path, atoms, bonds, *more):
+    lines = [f"{x:10.4f}{y:10.4f}{z:10.4f} {s:<3s} 0  0" for s, x, y, z in atoms]
+    lines += [f"{i:3d}{j:3d}{order:3d}  0" for i, j, order in bonds]
+    head = f"{len(atoms):3d}{len(bonds):3d}  0  0  0  0            999 V2000"
+    path.write_text("\n".join(["m", "", "", head, *lines, *more, "M  END", ""]))
+    return {"name": "m", "file": str(path)}
+
+
+def test_molfile_with_hydrogens_as_the_format_means_them(tmp_path):
+    """A drawing of ethanol without hydrogen, one in space, an ion, an isotope."""
+    flat = [("C", 0.0, 0.0, 0.0), ("C", 1.3, 0.75, 0.0), ("O", 2.6, 0.0, 0.0)]
+    ethanol = read_molecule(_molfile(tmp_path / "a.mol", flat, [(1, 2, 1), (2, 3, 1)]))
+    assert ethanol["formula"] == "C2H6O"
+    assert "drawn flat without hydrogen: SMILES CCO" in ethanol["origin"]
+    tetrahedron = [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]
+    full = [("N", 0, 0, 0), *[("H", 0.59 * x, 0.59 * y, 0.59 * z) for x, y, z in tetrahedron]]
+    bonds = [(1, i, 1) for i in (2, 3, 4, 5)]
+    ammonium = _molfile(tmp_path / "b.mol", full, bonds, "M  CHG  1   1   1")
+    assert (read_molecule(ammonium)["formula"], read_molecule(ammonium)["charge"]) == ("H4N", 1)
+    methane = [("C", 0, 0, 0), *full[1:]]
+    heavy = read_molecule(_molfile(tmp_path / "c.mol", methane, bonds, "M  ISO  1   1  13"))
+    assert heavy["masses_amu"][0] == pytest.approx(13.0033548)
+    with pytest.raises(MoleculeError, match="lists 3 hydrogen atoms and by its bonds"):
+        read_molecule(_molfile(tmp_path / "d.mol", methane[:-1], bonds[:-1]))
+
+
+def test_bombs_end_with_a_sentence(tmp_path):
+    path = tmp_path / "m.xyz"
+    path.write_text("2\nProperties=x:R:20000000:species:S:1:pos:R:3\nH 0 0 0\nH 0 0 0.7\n")
+    with pytest.raises(MoleculeError, match="Properties says x:R:20000000"):
+        read_molecule({"name": "x", "file": str(path)})
+    path.write_bytes(b"9" * 20_000_000)
+    with pytest.raises(MoleculeError, match="has 20 MB, which is no molecule"):
+        read_molecule({"name": "x", "file": str(path)})
+
+
+@pytest.mark.parametrize(
     ("entry", "message"),
     [
+        ({"name": "a\n"}, "letters"),
+        ({"name": "a b"}, "letters"),
+        ({"name": "x" * 101, "smiles": "O"}, "at most 100"),
         ({"name": "CH3"}, "closed shells only"),
         ({"name": "O2"}, "2 unpaired"),
         ({"name": "H"}, "unpaired"),

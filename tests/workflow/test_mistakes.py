@@ -13,10 +13,6 @@ MISTAKES = {
         "gpaw: {cutoff_ev: high}",
         ['gpaw.cutoff_ev = "high"', "allowed: a number (eV)"],
     ),
-    "exponent without a point": (
-        "gpaw: {convergence: {density: 1e-5}}",
-        ['gpaw.convergence.density = "1e-5"', "1.0e-5"],
-    ),
     "impossible value": (
         "gpaw: {smearing_ev: 0}",
         ["gpaw.smearing_ev = 0", "allowed: greater than 0 (eV)"],
@@ -93,6 +89,21 @@ def test_message(planning: Campaign, name: str) -> None:
     assert done.returncode != 0
     for words in [*expected, " in mine.yaml: "]:
         assert words in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpaw: {cutoff_ev: 0400}", "mine.yaml, line 1: gpaw.cutoff_ev is written as 0400, which"),
+        ("gpaw: {cutoff_ev: 400,\n  cutoff_ev: 500}", "is given twice, in lines 1 and 2"),
+    ],
+)
+def test_what_yaml_would_pass_over(planning: Campaign, text: str, expected: str) -> None:
+    (planning.folder / "mine.yaml").write_text(text, encoding="utf-8")
+    done = planning.run("--dry-run", "--configfile", "mine.yaml")
+    assert done.returncode != 0
+    assert expected in done.stdout
     assert "Traceback" not in done.stdout
 
 

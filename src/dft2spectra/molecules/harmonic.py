@@ -90,7 +90,8 @@ def harmonic_reference(
         )
     hessian, dipole_derivatives = second_derivatives(mean_field)
     progress(f"{name}: second derivatives done")
-    masses = np.array([atomic_masses[atomic_numbers[symbol]] for symbol in symbols])
+    natural = [float(atomic_masses[atomic_numbers[symbol]]) for symbol in symbols]
+    masses = np.array(molecule.get("masses_amu", natural), dtype=float)  # of isotopes, if named
     frequencies, modes, rigid = normal_modes(hessian, masses, positions)
     return {
         "name": name,

@@ -1,65 +1,30 @@
 """Molecules by name, by SMILES or from a file, checked before anything is computed for them."""
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.build import molecule as g2_molecule
-from ase.collections import g2
-from ase.io import read
+from ase.data import atomic_numbers
 
 from dft2spectra.molecules.contacts import COLLISION, closest_contact
+from dft2spectra.molecules.files import read_geometry
+from dft2spectra.molecules.names import COMMON_NAMES, g2_name, near, open_shells, smiles_of
+from dft2spectra.terminal import harmless
+
+__all__ = ["COMMON_NAMES", "MoleculeError", "read_molecule"]
 
 METHOD_VERSION = 1
 
-# Common names of molecules in the G2/97 set of ASE (Curtiss et al., J. Chem. Phys. 106, 1063
-# (1997); geometries MP2/6-31G*). Names of the set itself (H2O, CH3OH, ...) are understood too.
-COMMON_NAMES = {
-    "water": "H2O",
-    "methanol": "CH3OH",
-    "ethanol": "CH3CH2OH",
-    "formaldehyde": "H2CO",
-    "acetaldehyde": "CH3CHO",
-    "acetone": "CH3COCH3",
-    "formic-acid": "HCOOH",
-    "acetic-acid": "CH3COOH",
-    "acetamide": "CH3CONH2",
-    "acetonitrile": "CH3CN",
-    "ammonia": "NH3",
-    "methylamine": "H3CNH2",
-    "hydrazine": "N2H4",
-    "methane": "CH4",
-    "ethane": "C2H6",
-    "ethylene": "C2H4",
-    "acetylene": "C2H2",
-    "propane": "C3H8",
-    "benzene": "C6H6",
-    "pyridine": "C5H5N",
-    "pyrrole": "C4H4NH",
-    "furan": "C4H4O",
-    "thiophene": "C4H4S",
-    "hydrogen": "H2",
-    "nitrogen": "N2",
-    "hydrogen-cyanide": "HCN",
-    "hydrogen-fluoride": "HF",
-    "hydrogen-chloride": "HCl",
-    "hydrogen-sulfide": "SH2",
-    "hydrogen-peroxide": "H2O2",
-    "carbon-monoxide": "CO",
-    "carbon-dioxide": "CO2",
-    "carbonyl-sulfide": "OCS",
-    "nitrous-oxide": "N2O",
-    "sulfur-dioxide": "SO2",
-    "ozone": "O3",
-    "silane": "SiH4",
-    "dimethyl-ether": "CH3OCH3",
-}
-
 ENTRY_KEYS = ("name", "smiles", "file", "charge", "spin")
+# Names become folders and parts of file names, with room for what is put behind them.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+MAX_NAME = 100
+# Shortest distance of all in units of covalent radii; beyond, no two atoms are bonded.
+LONGEST_BOND = 1.5
 # Start of RDKit's embedding: one number, so that a SMILES gives one geometry.
 EMBEDDING_SEED = 1
 
@@ -74,16 +39,19 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     entry
-        ``name`` alone (a common name, spelled with hyphens or blanks, or one of ASE's G2 set), with
-        ``smiles`` (hydrogen added, embedded and relaxed with MMFF94 by RDKit), or with ``file``
-        (any format of ASE, one frame). Optional ``charge`` (elementary charges; a SMILES brings its
-        own) and ``spin`` (unpaired electrons, zero).
+        ``name`` alone (a common name, spelled with hyphens or underscores, one of ASE's G2 set, or
+        a name that PubChem knows), with ``smiles`` (hydrogen added, embedded and relaxed with
+        MMFF94 by RDKit), or with ``file`` (any format of ASE, one frame). Optional ``charge``
+        (elementary charges; a SMILES and some files bring their own) and ``spin`` (unpaired
+        electrons, zero; given as zero it says that a closed shell is meant where another state
+        lies lower).
 
     Returns
     -------
     dict
-        ``name, formula, symbols, positions_ang, charge, spin, origin``, ready for JSON. The
-        geometry is a start for a relaxation, not a minimum of any functional used here.
+        ``name, formula, symbols, positions_ang, charge, spin, origin``, and ``masses_amu`` if any
+        atom is a stated isotope; ready for JSON. The geometry is a start for a relaxation, not a
+        minimum of any functional used here.
 
     Raises
     ------
@@ -94,33 +62,42 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise MoleculeError(f"molecules: unknown key {sorted(unknown)[0]!r}; known: {ENTRY_KEYS}")
     name = str(entry.get("name", ""))
-    # The name becomes a folder of the results.
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\- ]*", name):
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise MoleculeError(
-            f"molecules: the name {name!r} is not made of letters, digits, blanks, '-', '_' and '.'"
+            f"molecules: the name {harmless(name, 120)!r} is not made of letters, digits, '-', '_' "
+            f"and '.', at most {MAX_NAME} of them"
         )
     if "smiles" in entry and "file" in entry:
         raise MoleculeError(f"{name}: give smiles or file, not both")
     charge, spin = (_whole_number(entry, key, name) for key in ("charge", "spin"))
+    isotopes: Sequence[int | None] = ()
     if "smiles" in entry:
-        atoms, own_charge = _from_smiles(name, str(entry["smiles"]))
-        if "charge" in entry and charge != own_charge:
-            raise MoleculeError(
-                f"{name}: the SMILES has charge {own_charge:+d}, the entry says {charge:+d}"
-            )
-        charge, origin = own_charge, f"SMILES {entry['smiles']}"
+        atoms, own_charge, isotopes = _from_smiles(name, str(entry["smiles"]))
+        charge, origin = _agreed(entry, own_charge, "SMILES"), f"SMILES {entry['smiles']}"
     elif "file" in entry:
-        atoms, origin = _from_file(name, Path(entry["file"])), f"file {entry['file']}"
-    else:
-        g2_name = _g2_name(name)
-        atoms, origin = g2_molecule(g2_name), f"G2 set, {g2_name}"
+        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]))
+        if stated is not None:
+            charge = _agreed(entry, stated, "file")
+        origin = f"file {harmless(str(entry['file']))}{made}"
+    elif (found := g2_name(name)) is not None:
+        atoms, origin = g2_molecule(found), f"G2 set, {found}"
         unpaired = round(abs(float(atoms.get_initial_magnetic_moments().sum())))
         # The set knows the ground state of the neutral molecule, such as the triplet of O2.
-        if charge == 0 and spin == 0 and unpaired:
+        if charge == 0 and unpaired and "spin" not in entry:
             raise MoleculeError(_open_shell(name, f"its ground state has {unpaired} unpaired"))
+    elif (known := smiles_of(name)) is not None:
+        smiles, what = known
+        atoms, own_charge, isotopes = _from_smiles(name, smiles)
+        charge, origin = _agreed(entry, own_charge, "name"), f"SMILES {smiles}, {what}"
+    else:
+        other = near(name)
+        hint = f"; did you mean {other}?" if other else "."
+        raise MoleculeError(
+            f"molecules: no molecule named {name!r}{hint} Else give smiles or file."
+        )
     _check_geometry(name, atoms)
-    _check_shell(name, atoms, charge, spin)
-    return {
+    _check_shell(name, atoms, charge, spin, said="spin" in entry)
+    molecule = {
         "name": name,
         "formula": atoms.get_chemical_formula(mode="hill"),
         "symbols": list(atoms.symbols),
@@ -129,6 +106,32 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
         "spin": spin,
         "origin": origin,
     }
+    if any(isotopes):
+        molecule["masses_amu"] = _masses(name, atoms, isotopes)
+    return molecule
+
+
+def _agreed(entry: Mapping[str, Any], own: int, what: str) -> int:
+    """The charge that a source brings, if the entry says nothing else."""
+    if "charge" in entry and entry["charge"] != own:
+        raise MoleculeError(
+            f"{entry['name']}: the {what} has charge {own:+d}, the entry says {entry['charge']:+d}"
+        )
+    return own
+
+
+def _masses(name: str, atoms: Atoms, isotopes: Sequence[int | None]) -> list[float]:
+    """Masses (u): of the isotopes that are named, else of the natural mixture."""
+    from rdkit import Chem
+
+    table = Chem.GetPeriodicTable()
+    masses = []
+    for symbol, mass, isotope in zip(atoms.symbols, atoms.get_masses(), isotopes, strict=True):
+        value = table.GetMassForIsotope(symbol, isotope) if isotope else float(mass)
+        if not value:
+            raise MoleculeError(f"{name}: there is no isotope {isotope}{symbol}")
+        masses.append(float(value))
+    return masses
 
 
 def _whole_number(entry: Mapping[str, Any], key: str, name: str) -> int:
@@ -138,22 +141,8 @@ def _whole_number(entry: Mapping[str, Any], key: str, name: str) -> int:
     return value
 
 
-def _g2_name(name: str) -> str:
-    """Name in the G2 set of a common name."""
-    common = name.lower().replace(" ", "-").replace("_", "-")
-    if common in COMMON_NAMES:
-        return COMMON_NAMES[common]
-    if name in g2.names:
-        return name
-    known = [*COMMON_NAMES, *g2.names]
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
-    raise MoleculeError(f"molecules: no molecule named {name!r}{hint} Else give smiles or file.")
-
-
-def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int]:
-    """Atoms and charge of a SMILES."""
+def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int, list[int | None]]:
+    """Atoms, charge and mass numbers of a SMILES."""
     # Imported here: molecules by name or file need no RDKit.
     from rdkit import Chem, rdBase
     from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers
@@ -185,26 +174,23 @@ def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int]:
             rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=2000)
     symbols = [atom.GetSymbol() for atom in molecule.GetAtoms()]
     atoms = Atoms(symbols, positions=molecule.GetConformer().GetPositions())
-    return atoms, Chem.GetFormalCharge(molecule)
+    isotopes = [atom.GetIsotope() or None for atom in molecule.GetAtoms()]
+    return atoms, Chem.GetFormalCharge(molecule), isotopes
 
 
-def _from_file(name: str, path: Path) -> Atoms:
+def _from_file(name: str, path: Path) -> tuple[Atoms, int | None, list[int | None], str]:
+    """Atoms, charge if the file says it, mass numbers, and what was made of a drawing."""
     if not path.is_file():
-        raise MoleculeError(f"{name}: no file {path}")
+        raise MoleculeError(f"{name}: no file {harmless(str(path))}")
     try:
-        # ASE gives a list for a slice; the cast says so to the type checker.
-        frames = cast(list[Atoms], read(path, index=":"))
-    except Exception as error:  # whatever a reader of foreign formats stumbles over
-        raise MoleculeError(f"{name}: {path} cannot be read: {error}") from error
-    if len(frames) != 1:
-        raise MoleculeError(f"{name}: {path} holds {len(frames)} frames; one is wanted")
-    atoms = frames[0]
-    if atoms.pbc.any():
-        raise MoleculeError(
-            f"{name}: {path} is periodic; molecules are computed alone in space. Write it as plain"
-            " xyz if that is meant"
-        )
-    return atoms
+        found = read_geometry(path)
+    except ValueError as error:
+        raise MoleculeError(f"{name}: {harmless(str(path))} {error}") from error
+    if "smiles" in found:
+        atoms, charge, isotopes = _from_smiles(name, found["smiles"])
+        return atoms, charge, isotopes, f", drawn flat without hydrogen: SMILES {found['smiles']}"
+    atoms = Atoms(found["symbols"], positions=found["positions_ang"])
+    return atoms, found["charge"], found["mass_numbers"], ""
 
 
 def _open_shell(name: str, what: str) -> str:
@@ -214,7 +200,8 @@ def _open_shell(name: str, what: str) -> str:
     )
 
 
-def _check_shell(name: str, atoms: Atoms, charge: int, spin: int) -> None:
+def _check_shell(name: str, atoms: Atoms, charge: int, spin: int, said: bool) -> None:
+    """Refuse what is no closed shell; ``said`` is whether the entry names the spin."""
     electrons = int(atoms.numbers.sum()) - charge
     if spin < 0 or electrons < 1:
         raise MoleculeError(f"{name}: {electrons} electrons, {spin} unpaired: impossible")
@@ -225,6 +212,36 @@ def _check_shell(name: str, atoms: Atoms, charge: int, spin: int) -> None:
         )
     if spin:
         raise MoleculeError(_open_shell(name, f"{spin} unpaired"))
+    if said:
+        return  # a closed shell is what is asked for
+    formula = atoms.get_chemical_formula(mode="hill")
+    unpaired = open_shells().get(formula, 0) if charge == 0 else 0
+    if unpaired:
+        raise MoleculeError(
+            _open_shell(name, f"the ground state of {formula} has {unpaired} unpaired")
+        )
+    metals = sorted({one for one in atoms.symbols if _has_open_d_shell(one)})
+    if metals:
+        raise MoleculeError(
+            f"{name}: {', '.join(metals)} has an open d or f shell, and its molecules often have "
+            "unpaired electrons, which are out of reach here: closed shells only. If this one has "
+            "none, say spin: 0"
+        )
+
+
+def _has_open_d_shell(symbol: str) -> bool:
+    """Whether an element is a transition metal of the groups 3 to 11, a lanthanide or actinide."""
+    number = atomic_numbers[symbol]
+    return any(first <= number <= last for first, last in ((21, 29), (39, 47), (57, 79), (89, 111)))
+
+
+def _check_distances(name: str, atoms: Atoms) -> None:
+    ratio, _, _ = closest_contact(list(atoms.symbols), atoms.positions)
+    if ratio > LONGEST_BOND:
+        raise MoleculeError(
+            f"{name}: no two atoms are bonded, the closest are at {ratio:.2f} of the sum of their "
+            "covalent radii; are the coordinates in Å?"
+        )
 
 
 def _check_geometry(name: str, atoms: Atoms) -> None:
@@ -234,6 +251,7 @@ def _check_geometry(name: str, atoms: Atoms) -> None:
         raise MoleculeError(f"{name}: an atom has no element (X)")
     if not np.isfinite(atoms.positions).all():
         raise MoleculeError(f"{name}: coordinates are not finite")
+    _check_distances(name, atoms)
     ratio, first, second = closest_contact(list(atoms.symbols), atoms.positions)
     if ratio < COLLISION:
         raise MoleculeError(

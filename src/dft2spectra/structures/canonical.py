@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected, warnings_as_notes
 
@@ -108,6 +109,9 @@ def reduced_formula(symbols: list[str]) -> str:
     ValueError
         A symbol is not an element.
     """
+    unknown = set(symbols) - set(chemical_symbols[1:])
+    if unknown:  # pymatgen would take some of them for Python
+        raise ValueError(f"{min(unknown)!r} is not an element")
     return _formula(tuple(sorted(Counter(symbols).items())))
 
 
@@ -200,7 +204,7 @@ def _site_labels(
         for orbit, labels in members.items()
         if len(labels) == 1
         and uses[next(iter(labels))] == 1
-        and re.fullmatch(r"[A-Za-z][\w+-]*", next(iter(labels)))
+        and re.fullmatch(r"[A-Za-z][\w+-]{0,23}", next(iter(labels)), re.ASCII)
     }
     chosen: dict[int, str] = dict(kept)
     for symbol, orbit in zip(symbols, orbits.tolist(), strict=True):
@@ -220,7 +224,8 @@ def _moments(
     """Starting moment per primitive atom (µB), and a note where the source's order is lost.
 
     Atoms that are one atom of the primitive cell can differ in the source's magnetic order (an
-    antiferromagnetic supercell); then the orbit keeps the mean size of its moments.
+    antiferromagnetic supercell); then the orbit keeps the mean size of its moments, and a magnetic
+    structure is refused.
     """
     defaults = [DEFAULT_MOMENTS_MUB.get(symbol, 0.0) for symbol in symbols]
     if raw.moments_mub is None:
@@ -235,6 +240,12 @@ def _moments(
         for orbit, group in zip(orbits.tolist(), values, strict=True)
         if max(group) - min(group) > 0.2 * max(1.0, *np.abs(group))
     }
+    if mixed and raw.keeps_order:
+        raise Rejected(
+            Reason.UNREADABLE,
+            "its magnetic order needs a larger cell than the crystal has without moments; only the "
+            "primitive cell is computed",
+        )
     for i, orbit in enumerate(orbits.tolist()):
         if orbit in mixed:
             together = [

@@ -1,29 +1,42 @@
-"""CIF through pymatgen, with the checks that it leaves to a warning or does not make.
+"""CIF: gemmi reads the grammar; what a file means, and whether it agrees with itself, is read here.
 
-pymatgen reads more CIF files as their authors meant them than ASE does, and tells partial
-occupancies apart. It also guesses: an unreadable space group becomes P1, "Fx" becomes fluorine,
-missing hydrogens are only mentioned. A guess that changes the crystal is a rejection here; the
-other warnings go to the provenance.
+A CIF says most things twice: the group by name, number and operations, the atoms by rows,
+multiplicities, formula, Z and density. What it says has to agree, else the file is refused with
+both values; a guess that changes the crystal is never made. pymatgen's parser was used before and
+left: it repairs many files by guessing, and its time grows with the square of some of them.
 """
 
-import re
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from dft2spectra.structures.compounds import TWO_ORIGINS
-from dft2spectra.structures.raw import RawStructure, Reason, Rejected, one_line, warnings_as_notes
+from dft2spectra.structures import cif_agreement, cif_magnetic
+from dft2spectra.structures.cif_atoms import Atom, crystal_atoms
+from dft2spectra.structures.cif_blocks import Block, split_blocks
+from dft2spectra.structures.cif_elements import ISOTOPES, plain
+from dft2spectra.structures.cif_sites import NOTED_ANG, Orbit, orbit_of
+from dft2spectra.structures.cif_symmetry import Found, Stated, symmetry_of
+from dft2spectra.structures.raw import RawStructure, Reason, Rejected, one_line
+from dft2spectra.terminal import harmless
 
 # Asymmetric atoms times symmetry operations beyond which a file is not expanded.
 MAX_EXPANDED_SITES = 20_000
-SYMMETRY_LISTS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
-GROUP_KEYS = (
-    *("_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt", "_space_group_name_Hall"),
-    *("_symmetry_Int_Tables_number", "_space_group_IT_number"),
+TRIPLETS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
+NAMES = (
+    *("_symmetry_space_group_name_h-m", "_space_group_name_h-m_alt", "_space_group_name_h-m_full"),
+    *("_space_group_name_h-m", "_symmetry_space_group_name_h-m_full"),
 )
+HALLS = ("_symmetry_space_group_name_hall", "_space_group_name_hall")
+NUMBERS = ("_symmetry_int_tables_number", "_space_group_it_number")
+CODE = "_space_group_it_coordinate_system_code"
+MAGNETIC = "_space_group_symop_magn_operation_xyz"
+CENTRINGS = "_space_group_symop_magn_centering_xyz"
+MOMENT = "_atom_site_moment_"
+# Structures that no cell of this kind holds.
+MODULATED = ("_cell_modulation_dimension", "_atom_site_moment_fourier_atom_site_label")
 
 
-def read_cif(text: str) -> list[RawStructure | Rejected]:
+def read_cif(text: str) -> Iterator[RawStructure | Rejected]:
     """One crystal, or the reason against it, per data block that lists atoms.
 
     Raises
@@ -31,202 +44,162 @@ def read_cif(text: str) -> list[RawStructure | Rejected]:
     Rejected
         No block lists atoms.
     """
-    blocks = [
-        "data_" + block
-        for block in re.split(r"^\s*data_", "\n" + text, flags=re.MULTILINE | re.IGNORECASE)[1:]
-        if "_atom_site_" in block
-    ]
-    if not blocks:
-        if re.search(r"^\s*data_", text, flags=re.MULTILINE | re.IGNORECASE) is None:
-            raise Rejected(Reason.UNREADABLE, "not a CIF: it has no line that starts with data_")
-        raise Rejected(Reason.UNREADABLE, "the CIF lists no atoms (no _atom_site_ entries)")
-    results: list[RawStructure | Rejected] = []
-    for block in blocks:
+    number = 0
+    for block in split_blocks(text):
+        if isinstance(block, Block) and not block.lists_atoms():
+            continue
+        number += 1
         try:
-            results.append(_read_block(block))
+            yield block if isinstance(block, Rejected) else _read_block(block)
         except Rejected as rejection:
-            results.append(rejection)
-        except Exception as error:
-            results.append(Rejected(Reason.UNREADABLE, f"pymatgen says {one_line(error)}"))
-    return results
+            yield rejection
+        except Exception as error:  # numerical trouble that no guard foresaw
+            yield Rejected(Reason.UNREADABLE, one_line(error))
+    if not number:
+        raise Rejected(Reason.UNREADABLE, "the CIF lists no atoms (no _atom_site_ entries)")
 
 
-def _read_block(block: str) -> RawStructure:
-    from pymatgen.io.cif import CifParser
-
-    with warnings_as_notes() as notes:
-        parser: Any = CifParser.from_str(block)
-        data: dict[str, Any] = next(iter(parser._cif.data.values())).data
-        _check_numbers(data)
-        _check_symbols(data)
-        structure = _expand(parser, data)
-        mismatch = parser.check(structure)
-    messages = [*parser.warnings, *notes]
-    _refuse_guesses(messages, data)
-    _check_volume(data, structure.volume)
-    if mismatch is not None and not mismatch.startswith("Cannot determine"):
+def _read_block(block: Block) -> RawStructure:
+    cell = _cell(block)
+    for tag in MODULATED:
+        if block.text(tag) not in ("", "0"):
+            raise Rejected(Reason.UNREADABLE, f"a modulated structure ({tag})")
+    atoms = crystal_atoms(block, cell)
+    group, found = _symmetry(block, cell)
+    n_operations = len(found.operations.rotations)
+    if len(atoms) * n_operations > MAX_EXPANDED_SITES:
         raise Rejected(
-            Reason.UNREADABLE,
-            "the atoms do not add up to the formula that the file states: "
-            + " ".join(mismatch.split()),
+            Reason.TOO_MANY_ATOMS, f"{len(atoms)} sites times {n_operations} symmetry operations"
         )
-    for site in structure:
-        if not site.is_ordered:
-            raise Rejected(
-                Reason.PARTIAL_OCCUPANCY, f"site {site.label} is occupied by {site.species_string}"
-            )
-    symbols = [getattr(site.specie, "symbol", str(site.specie)) for site in structure]
-    isotopes = {"D": "H", "T": "H"}
+    orbits = [orbit_of(atom.point, found.operations, cell) for atom in atoms]
+    formulas = cif_agreement.formulas(block)
+    elements = cif_agreement.elements(atoms, orbits, formulas)
+    kept, notes = cif_agreement.full_sites(atoms, elements, orbits, cell)
+    cif_agreement.check_multiplicities(atoms, orbits, n_operations)
+    cif_agreement.check_volume(block, abs(float(np.linalg.det(cell))))
+    atoms, orbits = [atoms[i] for i in kept], [orbits[i] for i in kept]
+    symbols = [elements[i] for i in kept]
+    cif_agreement.check_formula(block, formulas, symbols, [len(o.positions) for o in orbits], cell)
+    cif_agreement.check_origin(found, atoms, symbols, orbits, cell)
     return RawStructure(
-        cell=np.array(structure.lattice.matrix),
-        symbols=[isotopes.get(symbol, symbol) for symbol in symbols],
-        scaled_positions=np.array(structure.frac_coords),
-        labels=[str(site.label) for site in structure],
-        citation=_citation(data),
-        notes=notes,
+        cell=cell,
+        symbols=[plain(s) for s, orbit in zip(symbols, orbits, strict=True) for _ in orbit.makers],
+        scaled_positions=np.concatenate([orbit.positions for orbit in orbits]),
+        labels=[a.label for a, orbit in zip(atoms, orbits, strict=True) for _ in orbit.makers],
+        moments_mub=_moments(block, atoms, orbits, group, cell),
+        keeps_order=group is not None,
+        citation=_citation(block),
+        notes=[*([found.note] if found.note else []), *notes, *_remarks(atoms, symbols, orbits)],
     )
 
 
-def _as_list(data: dict[str, Any], key: str) -> list[str]:
-    value = data.get(key, [])
-    return [str(value)] if isinstance(value, str) else [str(item) for item in value]
+def _cell(block: Block) -> np.ndarray:
+    """(3, 3) lattice vectors as rows, Å, a along x and b in the plane of x and y."""
+    from ase.geometry import cellpar_to_cell
 
-
-def _check_numbers(data: dict[str, Any]) -> None:
-    """Refuse what is not a finite number before it reaches the symmetry code."""
     lengths = [f"_cell_length_{axis}" for axis in "abc"]
     angles = [f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")]
-    if not any(data.get(key) for key in lengths):
+    if not any(block.values(key) for key in lengths):
         raise Rejected(Reason.NOT_PERIODIC, "the file gives no cell (_cell_length_a is missing)")
-    coordinates = [f"_atom_site_fract_{axis}" for axis in "xyz"]
-    n_atoms = len(_as_list(data, coordinates[0]))
-    if n_atoms == 0:
-        raise Rejected(Reason.UNREADABLE, "the atoms have no fractional coordinates")
-    for key in lengths + angles + coordinates:
-        values = _as_list(data, key)
-        if not values:
+    values = []
+    for key in lengths + angles:
+        if not block.text(key):
             raise Rejected(Reason.UNREADABLE, f"{key} is missing")
-        for value in values:
-            number = _number(value, key)
-            if not np.isfinite(number):
-                raise Rejected(Reason.NOT_FINITE, f"{key} is {value}")
-            if key in lengths and number <= 0.0:
-                raise Rejected(Reason.NOT_PERIODIC, f"{key} is {value}: the cell has no volume")
-            if key in lengths and number > 1e4:
-                raise Rejected(Reason.HUGE_CELL, f"{key} is {value} Å")
-            if key in angles and not 0.0 < number < 180.0:
-                raise Rejected(Reason.NOT_PERIODIC, f"{key} is {value}, not between 0 and 180°")
-            if key in coordinates and abs(number) > 1e4:  # wrapped into the cell, digits are lost
-                raise Rejected(Reason.NOT_FINITE, f"{key} is {value} cells")
-    for value in _as_list(data, "_atom_site_occupancy"):
-        if value not in (".", "?") and not np.isfinite(_number(value, "occupancy")):
-            raise Rejected(Reason.NOT_FINITE, f"an occupancy is {value}")
-    n_operations = max(1, *(len(_as_list(data, key)) for key in SYMMETRY_LISTS))
-    if n_atoms * n_operations > MAX_EXPANDED_SITES:
-        raise Rejected(
-            Reason.TOO_MANY_ATOMS, f"{n_atoms} sites times {n_operations} symmetry operations"
-        )
+        number = block.number(key)
+        shown = harmless(block.text(key), 40)
+        if key in lengths and number <= 0.0:
+            raise Rejected(Reason.NOT_PERIODIC, f"{key} is {shown}: the cell has no volume")
+        if key in lengths and number > 1e4:
+            raise Rejected(Reason.HUGE_CELL, f"{key} is {shown} Å")
+        if key in angles and not 0.0 < number < 180.0:
+            raise Rejected(Reason.NOT_PERIODIC, f"{key} is {shown}, not between 0 and 180°")
+        values.append(number)
+    cosines = np.cos(np.radians(values[3:]))
+    if 1.0 + 2.0 * cosines.prod() - (cosines**2).sum() < 1e-6:
+        raise Rejected(Reason.NOT_PERIODIC, "the cell has no volume: its angles do not go together")
+    return np.asarray(cellpar_to_cell(values))
 
 
-def _number(value: str, key: str) -> float:
-    try:
-        return float(re.sub(r"\(.*", "", value))
-    except ValueError:
-        raise Rejected(Reason.UNREADABLE, f"{key} is '{value}', not a number") from None
-
-
-def _check_volume(data: dict[str, Any], volume: float) -> None:
-    """Refuse a stated volume that the lattice parameters do not give: one of them is wrong."""
-    stated = " ".join(_as_list(data, "_cell_volume")).strip("'? .")
-    if stated and not abs(_number(stated, "_cell_volume") / volume - 1.0) < 0.01:
-        raise Rejected(
-            Reason.UNREADABLE,
-            f"_cell_volume is {stated} Å³, but {volume:.2f} by the lattice parameters; correct "
-            "what is wrong or remove _cell_volume",
-        )
-
-
-def _check_symbols(data: dict[str, Any]) -> None:
-    """Refuse symbols that pymatgen would shorten to another element ("Fx" to F)."""
-    from ase.data import atomic_numbers
-
-    known = (set(atomic_numbers) - {"X"}) | {"D", "T"}
-    types = _as_list(data, "_atom_site_type_symbol")
-    for text in types or _as_list(data, "_atom_site_label"):
-        letters = re.match(r"[A-Za-z]*", text)
-        symbol = letters[0] if letters else ""
-        readings = {symbol.title()}
-        if not types:  # a label may go on with letters: FeA, OW, HB
-            readings |= {symbol[:2].title()}
-            readings |= {symbol[:1].upper()} if symbol[1:2].isupper() else set()
-        if not readings & known:
-            raise Rejected(Reason.UNKNOWN_ELEMENT, f"'{text}' is not an element")
-
-
-def _expand(parser: Any, data: dict[str, Any]) -> Any:
-    """pymatgen structure of the only block, with all atoms of the cell."""
-    try:
-        return parser.parse_structures(primitive=False, on_error="raise")[0]
-    except ValueError as error:
-        message = " ".join(str(error).split())
-        if "Occupancy" in message and "tolerance" in message:
-            occupancies = _as_list(data, "_atom_site_occupancy")
-            if all(_number(value, "occupancy") == 1.0 for value in occupancies):
-                raise Rejected(
-                    Reason.OVERLAPPING_ATOMS, "two fully occupied sites coincide"
-                ) from None
-            raise Rejected(
-                Reason.PARTIAL_OCCUPANCY, "the occupancies of one site add up to more than one"
-            ) from None
-        if "thickness" in message:
-            raise Rejected(Reason.NOT_PERIODIC, "the cell has no volume") from None
-        raise
-
-
-def _refuse_guesses(messages: list[str], data: dict[str, Any]) -> None:
-    """Refuse what pymatgen only warns about, where the warning means another crystal."""
-    stated = {key: " ".join(_as_list(data, key)).strip("' ") for key in GROUP_KEYS}
-    stated = {key: value for key, value in stated.items() if value and value not in ("?", ".")}
-    if any("implicit hydrogens" in message for message in messages):
-        raise Rejected(Reason.UNREADABLE, "the file has hydrogen atoms without positions")
-    if any("Defaulting to P1" in message for message in messages):
-        for key, value in stated.items():
-            if value.replace(" ", "").upper() not in ("P1", "1"):
-                raise Rejected(
-                    Reason.UNREADABLE,
-                    f"no symmetry operations, and {key} '{value}' is not a known space group",
-                )
-    if not any(_as_list(data, key) for key in SYMMETRY_LISTS):
-        number = _space_group_number(stated)
-        explicit = any(re.search(r":\s*[12]|[SZ]$", value) for value in stated.values())
-        if number in TWO_ORIGINS and not explicit:
+def _symmetry(
+    block: Block, cell: np.ndarray
+) -> tuple[cif_magnetic.MagneticOperations | None, Found]:
+    """The operations in force, of a magnetic structure with their time reversals."""
+    triplets = [one for tag in TRIPLETS for one in block.values(tag) if one not in (".", "?")]
+    names = block.texts(NAMES)
+    stated = Stated(
+        triplets=triplets,
+        names=[name for name in names if not name.isdigit()],
+        halls=block.texts(HALLS),
+        numbers=[*block.texts(NUMBERS), *filter(str.isdigit, names)],
+        code=block.text(CODE),
+    )
+    listed = block.values(MAGNETIC)
+    if listed:
+        group = cif_magnetic.magnetic_operations(listed, block.values(CENTRINGS))
+        # Names and lists beside it are those of the crystal without moments, or of its parent.
+        return group, symmetry_of(Stated(triplets=_as_triplets(group)), cell)
+    if any(map(_is_moment, block.values(f"{MOMENT}label"))):
+        found = symmetry_of(stated, cell)
+        if len(found.operations.rotations) > 1:
             raise Rejected(
                 Reason.UNREADABLE,
-                f"no symmetry operations, and space group {number} has two origins: "
-                "which one is meant is not said",
+                f"magnetic moments, but no operations with time reversal ({MAGNETIC})",
             )
+        return cif_magnetic.MagneticOperations(found.operations, np.array([1])), found
+    return None, symmetry_of(stated, cell)
 
 
-def _space_group_number(stated: dict[str, str]) -> int | None:
-    from pymatgen.symmetry.groups import SpaceGroup
+def _as_triplets(group: cif_magnetic.MagneticOperations) -> list[str]:
+    from dft2spectra.structures.space_groups import triplet
 
-    for key, value in stated.items():
-        if value.isdigit():
-            return int(value)
-        if "Hall" in key:
-            continue
-        try:
-            return int(SpaceGroup(value.replace(" ", "")).int_number)
-        except ValueError:
-            continue
-    return None
+    return [triplet(*operation) for operation in zip(*group.operations, strict=True)]
 
 
-def _citation(data: dict[str, Any]) -> str | None:
+def _is_moment(text: str) -> bool:
+    return text not in (".", "?", "")
+
+
+def _moments(
+    block: Block,
+    atoms: list[Atom],
+    orbits: list[Orbit],
+    group: cif_magnetic.MagneticOperations | None,
+    cell: np.ndarray,
+) -> list[float | None] | None:
+    labels = block.values(f"{MOMENT}label")
+    if group is None or not labels:
+        return None
+    tags = [f"{MOMENT}crystalaxis_{axis}" for axis in "xyz"]
+    columns = [block.numbers(tag) for tag in tags]
+    if any(len(column) != len(labels) for column in columns):
+        raise Rejected(
+            Reason.UNREADABLE, f"magnetic moments without their components ({tags[0]} and so on)"
+        )
+    listed = {label: np.array(each) for label, *each in zip(labels, *columns, strict=True)}
+    unknown = sorted(set(listed) - {atom.label for atom in atoms})
+    if unknown:
+        raise Rejected(
+            Reason.UNREADABLE,
+            f"a magnetic moment of '{harmless(unknown[0], 40)}', which is no atom",
+        )
+    moments = np.array([listed.get(atom.label, np.zeros(3)) for atom in atoms])
+    return cif_magnetic.moments_of(orbits, moments, group, cell)
+
+
+def _remarks(atoms: list[Atom], symbols: list[str], orbits: list[Orbit]) -> list[str]:
+    notes = [
+        f"{harmless(atom.label, 40)} was moved by {orbit.moved_ang:.3f} Å onto its special position"
+        for atom, orbit in zip(atoms, orbits, strict=True)
+        if orbit.moved_ang > NOTED_ANG
+    ]
+    heavy = sorted(set(symbols) & ISOTOPES.keys())
+    return notes + [f"{symbol} is read as hydrogen" for symbol in heavy]
+
+
+def _citation(block: Block) -> str | None:
     """DOI, or journal and year, as far as the file gives them."""
-    doi = " ".join(_as_list(data, "_journal_paper_doi") or _as_list(data, "_citation_doi"))
-    if doi.strip("?. "):
-        return "doi:" + doi.strip()
+    doi = block.text("_journal_paper_doi") or block.text("_citation_doi")
+    if doi:
+        return harmless("doi:" + doi, 200)
     keys = ("_journal_name_full", "_journal_volume", "_journal_page_first", "_journal_year")
-    parts = [" ".join(_as_list(data, key)).strip("'? ") for key in keys]
-    return " ".join(part for part in parts if part) or None
+    return harmless(" ".join(filter(None, map(block.text, keys))), 200) or None

@@ -8,12 +8,13 @@ ASE's ``Spacegroup(number, setting)`` gave the same operations as the database o
 
 import difflib
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
 
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
+from dft2spectra.terminal import harmless
 
 # International Tables A: groups described with two origins; choice 2 has the inversion centre at 0.
 TWO_ORIGINS = frozenset(
@@ -32,6 +33,8 @@ MEASURED_NUMBERS = (
 MEASURED_KEYS = (*MEASURED_NUMBERS, "calibration", "trust", "source")
 # Larger is no measured value in any of these units.
 LARGEST_MEASURED = 1e4
+# Characters of a name, and of a sentence about the compound.
+MAX_NAME, MAX_TEXT = 100, 2000
 MAGNETIC_ORDERS = ("antiferromagnetic", "paramagnetic", "ferromagnetic", "ferrimagnetic")
 
 # Coordinates this close to a multiple of 1/6 are meant to be it (0.3333 for 1/3).
@@ -39,14 +42,52 @@ SNAP = 1e-4
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML loader that refuses a key given twice, where PyYAML would keep the last."""
+    """YAML loader that refuses keys given twice and aliases, and reads numbers as YAML 1.2 does.
+
+    PyYAML keeps the last of two keys, and takes ``NO`` for false, ``1:30`` for ninety.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise Rejected(
+                Reason.UNREADABLE,
+                f"an alias (*{harmless(event.anchor, 40)}) in line {event.start_mark.line + 1}; "
+                "write out what it stands for",
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise Rejected(Reason.UNREADABLE, f"the key '{twice[0]}' is given twice")
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            text, line = str(key.value), key.start_mark.line + 1
+            if text in lines:
+                raise Rejected(
+                    Reason.UNREADABLE,
+                    f"the key '{harmless(text, 60)}' is given twice, in lines {lines[text]} and "
+                    f"{line}",
+                )
+            lines[text] = line
         return super().construct_mapping(node, deep)
+
+
+# What plain values are, by their first character: YAML 1.2's core schema in decimals.
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+):
+    _StrictLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first)
+    )
 
 
 def read_compound(text: str) -> RawStructure:
@@ -82,7 +123,7 @@ def read_compound(text: str) -> RawStructure:
         scaled_positions=np.zeros((0, 3)),
         labels=[],
         moments_mub=[],
-        name=str(data["name"]),
+        name=_text(data["name"], "name", MAX_NAME),
         prototype=_optional_text(data, "prototype"),
         magnetic_order=_magnetic_order(data),
         citation=_optional_text(data, "citation"),
@@ -109,7 +150,17 @@ def _check_keys(
 
 
 def _optional_text(data: dict[str, Any], key: str) -> str | None:
-    return None if data.get(key) is None else str(data[key])
+    return None if data.get(key) is None else _text(data[key], key, MAX_TEXT)
+
+
+def _text(value: Any, what: str, most: int) -> str:
+    """A text of one line and of bounded length."""
+    if isinstance(value, dict | list):
+        raise Rejected(Reason.UNREADABLE, f"{what} is no text")
+    text = str(value)
+    if len(text) > most:
+        raise Rejected(Reason.UNREADABLE, f"{what} has {len(text)} characters, at most {most}")
+    return harmless(text)
 
 
 def _magnetic_order(data: dict[str, Any]) -> str | None:
@@ -176,7 +227,7 @@ def _add_site(raw: RawStructure, group: int, site: Any) -> None:
     if not isinstance(site, dict):
         raise Rejected(Reason.UNREADABLE, f"a site is {site!r}, not a mapping")
     _check_keys(site, SITE_KEYS[:-1], SITE_KEYS[-1:], f"site {site.get('label')}")
-    label = str(site["label"])
+    label = _text(site["label"], "a label", 24)
     assert raw.labels is not None
     assert raw.moments_mub is not None
     if label in raw.labels:

@@ -1,28 +1,42 @@
-"""Readers of structure files: one file in, crystals and rejections out, no exception."""
+"""Readers of structure files: one file in, crystals and rejections out, no exception.
+
+A file is read in a child process with limits (:mod:`dft2spectra.foreign`), since a few bytes can
+ask a parser for all memory: :func:`read_file` and :func:`read_files` are called by the rest of the
+library, :func:`read_here` by the child.
+"""
 
 import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
+from dft2spectra.foreign import Reader, TooMuchError, read_one
 from dft2spectra.structures.cif import read_cif
 from dft2spectra.structures.compounds import read_compound
 from dft2spectra.structures.json_files import load, read_structures
 from dft2spectra.structures.listing import SUFFIXES, file_format
+from dft2spectra.structures.moments import along_one_axis
+from dft2spectra.structures.poscar import read_poscar
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected, one_line, warnings_as_notes
+from dft2spectra.terminal import harmless
+from dft2spectra.xyz_files import Frame, XyzError, read_frames
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 Results = list[RawStructure | Rejected]
 
-# No single structure needs this much text, and a trajectory of this size is not a source.
-MAX_FILE_BYTES = 200_000_000
+# No text of a source is longer; a database may be.
+MAX_FILE_BYTES = 50_000_000
+MAX_DATABASE_BYTES = 500_000_000
+# Characters of a name that a database gives to a structure.
+MAX_NAME = 100
+IN_CHILD = "dft2spectra.structures.files:read_here"
 
 
 def read_file(path: str) -> Results:
@@ -34,52 +48,111 @@ def read_file(path: str) -> Results:
         A file of a format in :data:`dft2spectra.structures.listing.SUFFIXES`, or a POSCAR or
         CONTCAR by its name.
     """
-    try:
-        with warnings_as_notes() as notes:
-            results = _read(path)
-    except Rejected as rejection:
-        return [rejection]
-    except yaml.YAMLError as error:
-        return [Rejected(Reason.UNREADABLE, f"not valid YAML: {one_line(error)}")]
-    except json.JSONDecodeError as error:
-        return [Rejected(Reason.UNREADABLE, f"not valid JSON: {one_line(error)}")]
-    except Exception as error:  # whatever a reader of foreign formats stumbles over
-        return [_rejection_of(error)]
-    for result in results:
-        if isinstance(result, RawStructure):
-            result.notes += notes
-            if len(results) == 1 and result.name is None:
-                result.name = _name_of(path)
+    return _finished(path, [_result(item) for item in read_one(IN_CHILD, path)])
+
+
+def read_files(paths: Iterable[str]) -> Iterator[tuple[str, Results]]:
+    """:func:`read_file` of many, each with its path; a child reads ahead while this waits."""
+    with Reader(IN_CHILD) as reader:
+        found: Results = []
+        for path, item in reader.read(paths):
+            if item is not None:
+                found.append(_result(item))
+                continue
+            yield path, _finished(path, found)
+            found = []
+
+
+def _result(item: Any) -> RawStructure | Rejected:
+    if isinstance(item, TooMuchError):
+        return Rejected(Reason.UNREADABLE, f"{item}; nothing more of it is read")
+    assert isinstance(item, RawStructure | Rejected)
+    return item
+
+
+def _finished(path: str, results: Results) -> Results:
+    first = results[0] if len(results) == 1 else None
+    if isinstance(first, RawStructure) and first.name is None:
+        first.name = _name_of(path)
     return results or [Rejected(Reason.EMPTY_FILE, "the file holds no structure")]
 
 
-def _read(path: str) -> Results:
+# --- in the child --------------------------------------------------------------------------------
+
+
+def read_here(path: str) -> Iterator[RawStructure | Rejected]:
+    """Crystals and rejections of one file, without limits: for the child, and for own files."""
+    try:
+        results = _read(path)
+        while True:
+            with warnings_as_notes() as notes:
+                result = next(results, None)
+            if result is None:
+                return
+            if isinstance(result, RawStructure):
+                result.notes += notes
+                result = _with_elements(result)
+            yield result
+    except MemoryError:
+        raise
+    except Rejected as rejection:
+        yield rejection
+    except XyzError as error:
+        yield Rejected(Reason.UNREADABLE, str(error))
+    except yaml.YAMLError as error:
+        yield Rejected(Reason.UNREADABLE, f"not valid YAML: {one_line(error)}")
+    except json.JSONDecodeError as error:
+        yield Rejected(Reason.UNREADABLE, f"not valid JSON: {one_line(error)}")
+    except RecursionError:
+        yield Rejected(Reason.UNREADABLE, "it is nested too deeply")
+    except Exception as error:  # whatever a reader of foreign formats stumbles over
+        yield _rejection_of(error)
+
+
+def _read(path: str) -> Iterator[RawStructure | Rejected]:
     kind = file_format(path)
     if kind is None:
         raise Rejected(
             Reason.UNREADABLE,
-            f"no reader for '{os.path.basename(path)}'; known are POSCAR*, CONTCAR* and "
+            f"no reader for '{harmless(os.path.basename(path))}'; known are POSCAR*, CONTCAR* and "
             + ", ".join(SUFFIXES),
         )
     if not os.path.isfile(path):
         raise Rejected(Reason.UNREADABLE, "a broken link, or not a regular file")
     size = os.path.getsize(path)
+    most = MAX_DATABASE_BYTES if kind == "ase_db" else MAX_FILE_BYTES
     if size == 0:
         raise Rejected(Reason.EMPTY_FILE, "the file has no content")
-    if size > MAX_FILE_BYTES:
-        raise Rejected(Reason.UNREADABLE, f"the file has {size / 1e6:.0f} MB")
+    if size > most:
+        raise Rejected(
+            Reason.UNREADABLE,
+            f"the file has {size / 1e6:.0f} MB, at most {most / 1e6:.0f} are read; split it",
+        )
     if kind == "ase_db":
-        return _read_ase_database(path, "db")
+        yield from _read_ase_database(path, "db")
+        return
     text = _text(path)
     if kind == "json":
-        return _read_json(text)
-    readers: dict[str, Callable[[str], Results]] = {
-        "cif": read_cif,
-        "poscar": lambda text: [_read_poscar(text)],
-        "extxyz": _read_extxyz,
-        "compound": lambda text: [read_compound(text)],
-    }
-    return readers[kind](text)
+        yield from _read_json(text)
+    elif kind == "cif":
+        yield from read_cif(text)
+    elif kind == "poscar":
+        yield read_poscar(text)
+    elif kind == "extxyz":
+        for frame in read_frames(text):
+            yield _from_frame(frame)
+    else:
+        yield read_compound(text)
+
+
+def _with_elements(raw: RawStructure) -> RawStructure | Rejected:
+    """The crystal, if all its symbols are elements: other words go no further."""
+    from ase.data import atomic_numbers
+
+    for symbol in raw.symbols:
+        if symbol == "X" or symbol not in atomic_numbers:
+            return Rejected(Reason.UNKNOWN_ELEMENT, f"'{harmless(symbol, 40)}' is not an element")
+    return raw
 
 
 def _text(path: str) -> str:
@@ -100,7 +173,7 @@ def _text(path: str) -> str:
         ) from None
     if not text.strip():
         raise Rejected(Reason.EMPTY_FILE, "the file has only blanks")
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _name_of(path: str) -> str | None:
@@ -118,110 +191,104 @@ def _rejection_of(error: Exception) -> Rejected:
     return Rejected(Reason.UNREADABLE, one_line(error))
 
 
-def _read_poscar(text: str) -> RawStructure:
-    """POSCAR with an element line (VASP 5); without one the elements would be a guess."""
-    import ase.io
-
-    lines = text.splitlines()
-    if len(lines) < 8:
-        raise Rejected(
-            Reason.UNREADABLE, f"a POSCAR has at least 8 lines, this file has {len(lines)}"
-        )
-    symbols, counts = lines[5].split("!")[0].split(), lines[6].split("!")[0].split()
-    if symbols and all(word.isdigit() for word in symbols):
-        raise Rejected(Reason.UNREADABLE, "no element line (VASP 4 format); add it as line 6")
-    if not counts or len(counts) != len(symbols) or not all(word.isdigit() for word in counts):
-        raise Rejected(Reason.UNREADABLE, "lines 6 and 7 are not elements and their numbers")
-    n_atoms = sum(int(word) for word in counts)
-    if n_atoms > len(lines) - 8:
-        raise Rejected(
-            Reason.UNREADABLE, f"{n_atoms} atoms announced, {len(lines) - 8} lines of coordinates"
-        )
-    atoms = ase.io.read(io.StringIO(text), index=-1, format="vasp")
-    assert isinstance(atoms, ase.Atoms)
-    return _from_atoms(atoms)
-
-
-def _read_extxyz(text: str) -> Results:
-    import ase.io
-
-    lines = text.rstrip("\n").split("\n")
-    start = 0
-    while start < len(lines) and lines[start].strip().isdigit():
-        n_atoms = int(lines[start])
-        if start + 2 + n_atoms > len(lines):  # ASE would go through as many lines as announced
+def _from_frame(frame: Frame) -> RawStructure | Rejected:
+    """Crystal of a frame; without a cell it is a molecule, which the screening says."""
+    try:
+        if frame.cell is None and "cell" in frame.values:
             raise Rejected(
-                Reason.UNREADABLE,
-                f"{n_atoms} atoms announced, {max(0, len(lines) - start - 2)} lines of coordinates",
+                Reason.NOT_PERIODIC, "no cell: extended XYZ calls it Lattice, this file cell"
             )
-        start += 2 + n_atoms
-    return [_from_atoms(atoms) for atoms in ase.io.read(io.StringIO(text), ":", format="extxyz")]
+        cell = np.zeros((3, 3)) if frame.cell is None else frame.cell
+        heavy = sorted({m for m in frame.mass_numbers if m is not None})
+        return RawStructure(
+            cell=cell,
+            symbols=frame.symbols,
+            scaled_positions=_scaled(frame.positions, cell),
+            periodic=frame.periodic,
+            moments_mub=_moments(frame.moments),
+            notes=[f"isotopes ({', '.join(map(str, heavy))}) are read as elements"]
+            if heavy
+            else [],
+        )
+    except Rejected as rejection:
+        return rejection
 
 
-def _read_json(text: str) -> Results:
+def _scaled(positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Fractional coordinates; of a cell without volume zeros, which the screening refuses."""
+    solid = np.isfinite(cell).all() and abs(np.linalg.det(cell)) > 1e-9
+    return positions @ np.linalg.inv(cell) if solid else np.zeros_like(positions)
+
+
+def _read_json(text: str) -> Iterator[RawStructure | Rejected]:
     """Structures of an ASE database in JSON, of ``Atoms.todict``, of pymatgen or of OPTIMADE."""
     from ase import Atoms
     from ase.io.jsonio import decode
 
     data = load(text)
     if isinstance(data, dict) and "ids" in data:
-        return _read_ase_database(io.StringIO(text), "json")
-    if isinstance(data, dict) and data.get("__ase_objtype__") == "atoms":
+        yield from _read_ase_database(io.StringIO(text), "json")
+    elif isinstance(data, dict) and data.get("__ase_objtype__") == "atoms":
         atoms = decode(text)
         assert isinstance(atoms, Atoms)
-        return [_from_atoms(atoms)]
-    results = read_structures(data)
-    if results is None:
-        raise Rejected(
-            Reason.UNREADABLE,
-            "JSON, but not an ASE database or Atoms object, not a pymatgen Structure or a list of "
-            "such, and not an OPTIMADE response",
-        )
-    return results
+        yield _from_atoms(atoms)
+    else:
+        results = read_structures(data)
+        if results is None:
+            raise Rejected(
+                Reason.UNREADABLE,
+                "JSON, but not an ASE database or Atoms object, not a pymatgen Structure or a list "
+                "of such, and not an OPTIMADE response",
+            )
+        yield from results
 
 
-def _read_ase_database(source: str | io.StringIO, kind: str) -> Results:
+def _read_ase_database(source: str | io.StringIO, kind: str) -> Iterator[RawStructure | Rejected]:
     import ase.db
 
-    results: Results = []
     with ase.db.connect(source, type=kind, use_lock_file=False) as database:
         for row in database.select():
             try:
                 raw = _from_atoms(row.toatoms())
+            except MemoryError:
+                raise
+            except Rejected as rejection:
+                yield rejection
+                continue
             except Exception as error:
-                results.append(_rejection_of(error))
+                yield _rejection_of(error)
                 continue
             name = row.key_value_pairs.get("name")
-            raw.name = str(name) if name else None
-            results.append(raw)
-    return results
+            raw.name = harmless(str(name), MAX_NAME) if name else None
+            yield raw
 
 
 def _from_atoms(atoms: "Atoms") -> RawStructure:
     """Crystal of an ASE object; a cell without volume leaves the coordinates at zero."""
     cell = np.array(atoms.cell)
-    solid = np.isfinite(cell).all() and abs(np.linalg.det(cell)) > 1e-9
-    positions = np.array(atoms.positions)
-    moments, notes = _moments(atoms)
     return RawStructure(
         cell=cell,
         symbols=list(atoms.get_chemical_symbols()),
-        scaled_positions=positions @ np.linalg.inv(cell) if solid else np.zeros_like(positions),
+        scaled_positions=_scaled(np.array(atoms.positions), cell),
         periodic=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
-        moments_mub=moments,
-        notes=notes,
+        moments_mub=_moments(_stored_moments(atoms)),
     )
 
 
-def _moments(atoms: Any) -> tuple[list[float | None] | None, list[str]]:
-    """Starting moments, or else the moments of a stored calculation, one number per atom (µB)."""
+def _stored_moments(atoms: Any) -> Any:
+    """Starting moments of an ASE object, or else those of a stored calculation."""
+    if atoms.has("initial_magmoms"):
+        return atoms.get_initial_magnetic_moments()
     stored = getattr(atoms.calc, "results", {}).get("magmoms") if atoms.calc else None
-    values = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else stored
-    if values is None and "magmoms" in atoms.arrays:
-        values = atoms.arrays["magmoms"]
-    if values is None or len(values) != len(atoms):
-        return None, []
+    values = atoms.arrays.get("magmoms") if stored is None else stored
+    return values if values is not None and len(values) == len(atoms) else None
+
+
+def _moments(values: Any) -> list[float | None] | None:
+    """One number per atom (µB) of (n,) numbers or (n, 3) vectors along one axis."""
+    if values is None:
+        return None
     values = np.asarray(values, dtype=float)
-    if values.ndim == 2:
-        return list(np.linalg.norm(values, axis=1)), ["noncollinear moments: lengths kept"]
-    return list(values), []
+    if values.ndim == 2 and values.shape[1] == 3:
+        return list(along_one_axis(values))
+    return [float(value) for value in values]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dft2spectra.structures.listing import list_files
 from dft2spectra.structures.retrieval import check_current, is_remote, pinned_path
+from dft2spectra.terminal import harmless
 
 if TYPE_CHECKING:
     from dft2spectra.structures.raw import RawStructure, Rejected
@@ -92,11 +93,12 @@ def read_inputs(sources: Iterable[Source], limits: dict[str, Any]) -> Iterator[I
 
 
 def _files(sources: list[Source]) -> Iterator[Input]:
-    from dft2spectra.structures.files import read_file
+    from dft2spectra.structures.files import read_files
     from dft2spectra.structures.raw import RawStructure
 
-    for path, naming in files_of(sources):
-        results = read_file(path)
+    naming_of = dict(files_of(sources))
+    for path, results in read_files(naming_of):
+        naming = naming_of[path]
         for number, result in enumerate(results, start=1):
             several = len(results) > 1
             provenance: dict[str, Any] = {"source": "files", "path": path}
@@ -104,7 +106,8 @@ def _files(sources: list[Source]) -> Iterator[Input]:
                 provenance["citation"] = result.citation
             if several:
                 provenance["index"] = number
-            yield Input(f"{path}#{number}" if several else path, result, provenance, naming)
+            origin = harmless(f"{path}#{number}" if several else path)
+            yield Input(origin, result, provenance, naming)
 
 
 def files_of(sources: Iterable[Source]) -> list[tuple[str, list[Source]]]:
@@ -147,7 +150,7 @@ def _pinned(source: Source, limits: dict[str, Any]) -> Iterator[Input]:
         else:
             result = _raw(entry)
             provenance["properties"] = entry["properties"] | _site_moments(entry)
-        origin = f"{label(source)}/{entry['id']}"
+        origin = harmless(f"{label(source)}/{entry['id']}", 200)
         yield Input(origin, result, provenance, [source], entry.get("formula"))
 
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from dft2spectra.structures.cif_elements import element_of_type, plain
+from dft2spectra.structures.moments import along_one_axis
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected, one_line
+from dft2spectra.terminal import harmless
 
 # Å; between the fractional and the Cartesian coordinates of one atom.
 TOLERANCE_ANG = 0.01
@@ -30,7 +33,13 @@ def load(text: str) -> Any:
         The text is not JSON.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        try:
+            return json.loads(text, object_pairs_hook=_unique)
+        except json.JSONDecodeError as error:
+            lines = [line for line in text.split("\n") if line.strip()]
+            if error.msg != "Extra data" or len(lines) < 2:
+                raise
+            return [json.loads(line, object_pairs_hook=_unique) for line in lines]  # JSON lines
     except RecursionError:
         raise Rejected(Reason.UNREADABLE, "the JSON is nested too deeply") from None
 
@@ -39,12 +48,17 @@ def read_structures(data: Any) -> Results | None:
     """Structures of pymatgen or of an OPTIMADE response, in their order; ``None`` if it is neither.
 
     Taken are ``Structure.as_dict()``, mappings with such a one under ``structure`` (entries,
-    documents of the Materials Project), lists of either, and the response of a ``structures``
-    endpoint.
+    documents of the Materials Project), lists of either, also under ``structures`` or as values of
+    a mapping from names, and the response of a ``structures`` endpoint.
     """
     if isinstance(data, dict) and isinstance(data.get("data"), list | dict) and "meta" in data:
         return list(_optimade(data["data"]))
+    if isinstance(data, dict) and data.get("@class") == "Molecule":
+        raise Rejected(Reason.NOT_PERIODIC, "a pymatgen Molecule, not a crystal")
     items = data if isinstance(data, list) else [data]
+    if isinstance(data, dict) and not _is_pymatgen(data):
+        within = data.get("structures")
+        items = within if isinstance(within, list) else list(data.values())
     if not items or not all(_is_pymatgen(item) for item in items):
         return None
     results: Results = []
@@ -59,9 +73,9 @@ def read_structures(data: Any) -> Results | None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise Rejected(Reason.UNREADABLE, f"the key '{twice}' is given twice")
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Rejected(Reason.UNREADABLE, f"the key '{harmless(twice, 60)}' is given twice")
     return content
 
 
@@ -90,7 +104,7 @@ def _pymatgen(item: dict[str, Any]) -> RawStructure:
 
     symbols: list[str] = []
     scaled = np.zeros((len(sites), 3))
-    moments: list[float | None] = []
+    moments: list[np.ndarray | None] = []
     for number, site in enumerate(sites):
         where = f"site {number + 1}"
         site = _mapping(site, where)
@@ -98,8 +112,8 @@ def _pymatgen(item: dict[str, Any]) -> RawStructure:
         scaled[number] = _numbers(site.get("abc"), (3,), f"abc of {where}")
         if site.get("xyz") is not None:
             xyz = _numbers(site["xyz"], (3,), f"xyz of {where}")
-            distance = float(np.linalg.norm(scaled[number] @ cell - xyz))
-            if distance > TOLERANCE_ANG:
+            distance = _distance(scaled[number] @ cell - xyz, cell)
+            if not distance <= TOLERANCE_ANG:
                 raise Rejected(
                     Reason.UNREADABLE, f"abc and xyz of {where} are {distance:.3g} Å apart"
                 )
@@ -110,8 +124,8 @@ def _pymatgen(item: dict[str, Any]) -> RawStructure:
         symbols=symbols,
         scaled_positions=scaled,
         periodic=(pbc[0], pbc[1], pbc[2]),
-        moments_mub=moments if any(moment is not None for moment in moments) else None,
-        name=None if name is None else str(name),
+        moments_mub=_collinear(moments),
+        name=None if name is None else harmless(str(name), 100),
     )
 
 
@@ -135,30 +149,73 @@ def _check_parameters(lattice: dict[str, Any], cell: np.ndarray) -> None:
             )
 
 
+def _distance(difference: np.ndarray, cell: np.ndarray) -> float:
+    """Length (Å) of a vector without whole lattice vectors: both may be wrapped into the cell."""
+    if abs(np.linalg.det(cell)) > 1e-9:
+        whole = np.rint(difference @ np.linalg.inv(cell))
+        difference = difference - whole @ cell
+    return float(np.linalg.norm(difference))
+
+
 def _symbol(site: dict[str, Any], where: str) -> str:
     """The element of a site that one element occupies fully; oxidation states are left out."""
-    species = site.get("species")
-    if not isinstance(species, list) or not species:
-        raise Rejected(Reason.UNREADABLE, f"{where} has no list of species")
-    parts = [_mapping(part, f"a species of {where}") for part in species]
+    parts = _species(site, where)
     shares = [float(_numbers(part.get("occu"), (), f"occu of {where}")) for part in parts]
-    names = [str(part.get("element")) for part in parts]
+    names = [str(part.get("element"))[:40] for part in parts]
     if len(parts) > 1 or not abs(shares[0] - 1.0) < 1e-6:
         mix = ", ".join(f"{name} {share:g}" for name, share in zip(names, shares, strict=True))
         raise Rejected(Reason.PARTIAL_OCCUPANCY, f"{where} is {mix}")
-    return {"D": "H", "T": "H"}.get(names[0], names[0])
+    return plain(element_of_type(names[0])) if names[0][-1:] in "+-" else plain(names[0])
 
 
-def _moment(site: dict[str, Any], where: str) -> float | None:
-    """Moment (µB) under ``magmom`` of the site: a number, or the length of a vector."""
-    value = (site.get("properties") or {}).get("magmom")
+def _species(site: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    species = site.get("species")
+    if not isinstance(species, list) or not species:
+        raise Rejected(Reason.UNREADABLE, f"{where} has no list of species")
+    return [_mapping(part, f"a species of {where}") for part in species]
+
+
+def _moment(site: dict[str, Any], where: str) -> np.ndarray | None:
+    """(3,) moment of a site, µB; a number is along z.
+
+    It stands under ``magmom`` or ``final_magmom`` of the site, or as ``spin`` of its species.
+    """
+    properties = _mapping(site.get("properties") or {}, f"properties of {where}")
+    species = _species(site, where)[0]
+    inner = _mapping(species.get("properties") or {}, f"properties of a species of {where}")
+    found = [properties.get("magmom"), properties.get("final_magmom")]
+    found += [species.get("spin"), inner.get("spin")]
+    value = next((one for one in found if one is not None), None)
+    axis = np.array([0.0, 0.0, 1.0])
     if isinstance(value, dict):  # pymatgen's Magmom
+        if value.get("saxis") is not None:
+            axis = _numbers(value["saxis"], (3,), f"saxis of {where}")
         value = value.get("moment")
     if value is None:
         return None
     if isinstance(value, list):
-        return float(np.linalg.norm(_numbers(value, (3,), f"magmom of {where}")))
-    return float(_numbers(value, (), f"magmom of {where}"))
+        return _axes(axis) @ _numbers(value, (3,), f"magmom of {where}")
+    return _axes(axis)[:, 2] * float(_numbers(value, (), f"magmom of {where}"))
+
+
+def _axes(axis: np.ndarray) -> np.ndarray:
+    """(3, 3) the frame of VASP's SAXIS, its axes as columns; the third is ``axis``."""
+    length = np.linalg.norm(axis)
+    if not 0.0 < length < np.inf:
+        raise Rejected(Reason.NOT_FINITE, "an axis of moments (saxis) has no direction")
+    x, y, z = axis / length
+    across = np.hypot(x, y)
+    cos, sin = (x / across, y / across) if across > 0.0 else (1.0, 0.0)
+    return np.array([[z * cos, -sin, x], [z * sin, cos, y], [-across, 0.0, z]])
+
+
+def _collinear(moments: list[np.ndarray | None]) -> list[float | None] | None:
+    """Moments with their sign along their common axis; ``None`` where none is given."""
+    given = [moment for moment in moments if moment is not None]
+    if not given:
+        return None
+    along = iter(along_one_axis(np.array(given)))
+    return [None if moment is None else next(along) for moment in moments]
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 SUFFIXES = {
     ".cif": "cif",
+    ".mcif": "cif",
     ".vasp": "poscar",
     ".poscar": "poscar",
     ".contcar": "poscar",

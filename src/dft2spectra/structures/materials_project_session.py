@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Event, Timer
 from time import sleep
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dft2spectra.structures.pinned import RetrievalError
 
@@ -19,6 +20,10 @@ TIMEOUT_S = (10.0, 60.0)  # to connect, and between two bytes of an answer
 ANSWER_S = 300.0  # for all of an answer
 RETRIES = 5
 BACK_OFF_S = 1.0
+# In which mp-api sends the key.
+KEY_HEADER = "x-api-key"
+# Hosts that no network lies before.
+HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def patient_session(progress: Callable[[str], None]) -> "Session":
@@ -35,9 +40,10 @@ def patient_session(progress: Callable[[str], None]) -> "Session":
     class Limited(HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> Any:
             options["timeout"] = TIMEOUT_S
+            check_address(request.url, KEY_HEADER in request.headers, key_hosts)
             response = super().send(request, *args, **options)
             with _within(ANSWER_S, response.raw.shutdown):
-                response.content  # noqa: B018  (is read here, and kept)
+                _read_whole(response)
             return response
 
     class Patient(Retry):
@@ -58,6 +64,7 @@ def patient_session(progress: Callable[[str], None]) -> "Session":
             progress(f"the Materials Project {words(how)[:200]}; next attempt in {pause_s:.0f} s")
             sleep(pause_s)
 
+    key_hosts: set[str] = set()
     retry = Patient(
         total=RETRIES,
         status_forcelist=[429, 500, 502, 503, 504],
@@ -71,6 +78,49 @@ def patient_session(progress: Callable[[str], None]) -> "Session":
     for scheme in ("http://", "https://"):
         session.mount(scheme, Limited(max_retries=retry))
     return session
+
+
+def check_address(url: str, with_key: bool, hosts: set[str]) -> None:
+    """Return if a request may go there: a key goes to one host, and over https unless that is here.
+
+    The client follows redirects and would take the key along. ``hosts`` holds the host that the key
+    went to first.
+
+    Raises
+    ------
+    RetrievalError
+        The key would be read on the way, or by somebody else.
+    """
+    if not with_key:
+        return
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https" and host not in HERE:
+        raise RetrievalError(
+            f"{parts.scheme}://{host} would get the key unencrypted; use an address with https"
+        )
+    hosts.add(host)
+    if len(hosts) > 1:
+        raise RetrievalError(
+            f"the Materials Project sends on to {host}, another host, which does not get the key"
+        )
+
+
+def _read_whole(response: Any) -> None:
+    """Read an answer into ``response.content``, up to :data:`LARGEST_ANSWER_BYTES`."""
+    from dft2spectra.structures.web import LARGEST_ANSWER_BYTES
+
+    blocks, size = [], 0
+    for block in response.iter_content(1 << 16):
+        blocks.append(block)
+        size += len(block)
+        if size > LARGEST_ANSWER_BYTES:
+            response.close()
+            raise RetrievalError(
+                f"the Materials Project sends more than {LARGEST_ANSWER_BYTES / 1e6:.0f} MB in one "
+                "answer; run again later"
+            )
+    response._content, response._content_consumed = b"".join(blocks), True
 
 
 @contextmanager

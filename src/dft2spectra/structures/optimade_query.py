@@ -47,7 +47,7 @@ def versioned_base(base_url: str) -> str:
     path = url.path.rstrip("/")
     if path.endswith("/structures"):
         raise ValueError("base_url: leave out /structures, it is added")
-    version = re.search(r"/v(\d+)(\.\d+){0,2}$", path)
+    version = re.search(r"/v(\d+)(\.\d+){0,2}\Z", path)
     if version and version[1] != "1":
         raise ValueError(
             f"base_url: version {version[1]} of OPTIMADE; only version 1 is known here"

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dft2spectra.terminal import harmless
+
 FORMAT = "dft2spectra pinned structures"
 FORMAT_VERSION = 1
 
@@ -29,7 +31,13 @@ Entry = dict[str, Any]
 
 
 class RetrievalError(RuntimeError):
-    """A database did not give the whole of what was asked for; says what happened."""
+    """A database did not give the whole of what was asked for; says what happened.
+
+    What the provider wrote is part of it, so nothing in the text acts on a terminal.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(harmless(text))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dft2spectra.terminal import harmless
+
 
 class Reason(StrEnum):
     """Codes of ``rejected.csv``: the word before the colon of each reason."""
@@ -42,9 +44,13 @@ class Rejected(Exception):
     """
 
     def __init__(self, code: Reason, sentence: str) -> None:
-        super().__init__(f"{code}: {sentence}")
+        sentence = harmless(sentence)
+        super().__init__(code, sentence)
         self.code = code
         self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
 
 
 @dataclass
@@ -62,6 +68,9 @@ class RawStructure:
     """Site labels of the source, one per atom."""
     moments_mub: list[float | None] | None = None
     """Starting moments of the source, one per atom; ``None`` where the element default holds."""
+    keeps_order: bool = False
+    """Whether the moments are a magnetic structure, refused where the primitive cell has no room
+    for it; else they are a start, of which the size is kept."""
     name: str | None = None
     prototype: str | None = None
     parent: str | None = None

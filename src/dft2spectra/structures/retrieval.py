@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from dft2spectra.terminal import harmless
 from dft2spectra.versions import method_versions
 
 # A module with `fetch(source, progress) -> Retrieved` and `check(source)` for every kind.
@@ -237,7 +238,7 @@ def say_on(terminal: TextIO, name: str) -> Progress:
 
     def say(line: str) -> None:
         for stream in dict.fromkeys((sys.stderr, terminal)):
-            print(f"retrieve_structures {name}: {line}", file=stream, flush=True)
+            print(f"retrieve_structures {name}: {harmless(line)}", file=stream, flush=True)
 
     return say
 

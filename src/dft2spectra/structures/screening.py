@@ -82,6 +82,8 @@ def screen_size(n_atoms: int, limits: dict[str, Any]) -> None:
 def _screen_finite(raw: RawStructure) -> None:
     if not np.isfinite(raw.cell).all():
         raise Rejected(Reason.NOT_FINITE, "the cell has a component that is not a finite number")
+    if np.abs(raw.cell).max() > MAX_LENGTH_ANG:
+        raise Rejected(Reason.HUGE_CELL, f"a lattice vector of {np.abs(raw.cell).max():.3g} Å")
     wrong = ~np.isfinite(raw.scaled_positions).all(axis=1)
     if wrong.any():
         raise Rejected(
