@@ -1,0 +1,101 @@
+"""What is known of a job of Snakemake through all its attempts."""
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dft2spectra.locks import GAVE_WAY
+
+# Lines of a log that are shown, and how much of its end is read. [bytes]
+LINES, END_BYTES = 6, 16384
+# What SLURM's daemons write into the log of a job.
+COMPLAINT = re.compile(r"^(slurmstepd|srun|slurmd|sbatch)(-\S+)?: (error: )?(.*)$", re.MULTILINE)
+
+
+@dataclass
+class Task:
+    """A job of Snakemake; its attempts as jobs of SLURM have the numbers in ``numbers``."""
+
+    job: Any
+    comment: str
+    numbers: list[str] = field(default_factory=list)
+    # Failures on nodes on which its work had not begun.
+    unbegun: int = 0
+    # Since when it is not known whether SLURM took it, and why.
+    lost_at: float | None = None
+    reason: str = ""
+    # Since when SLURM does not know its present number.
+    missing_since: float | None = None
+    # Number under which it was preempted.
+    preempted: str = ""
+    # Time and memory that it got [minutes, MB], and how that ended.
+    asked: tuple[float, float] = (0.0, 0.0)
+    ended_as: str = ""
+    _logs: dict[Path, object] = field(default_factory=dict)
+
+    def submitted(self, number: str) -> None:
+        """It is in the queue under this number."""
+        self.numbers.append(number)
+        self.lost_at, self.missing_since, self.reason = None, None, ""
+
+    def missing_now(self) -> float:
+        """Since when SLURM does not know it, by the clock of ``time.monotonic``."""
+        if self.missing_since is None:
+            self.missing_since = time.monotonic()
+        return self.missing_since
+
+    def remember_logs(self) -> None:
+        """Note the state of its logs: what differs from it later is of the attempt that comes."""
+        self._logs = {path: _identity(path) for path in map(Path, self._paths())}
+
+    def began(self) -> bool:
+        """Whether this attempt has come to its work: it writes its log first of all."""
+        return not self._logs or any(self._is_new(path) for path in self._logs)
+
+    def wrote_all_logs(self) -> bool:
+        """Whether all its logs are there and of this attempt."""
+        return all(map(self._is_new, self._logs))
+
+    def gave_way(self, slurm_log: Path) -> bool:
+        """Whether it ended as another job writes the same record."""
+        new = [path for path in self._logs if self._is_new(path)]
+        return any(GAVE_WAY in _end_of(path) for path in [*new, slurm_log])
+
+    def last_words(self, slurm_log: Path) -> str:
+        """The end of what SLURM and Snakemake said about it, to follow a sentence."""
+        lines = [line.rstrip() for line in _end_of(slurm_log).splitlines() if line.strip()]
+        if not lines:
+            return f"; it left no log ({slurm_log})"
+        return "; its last words:\n    " + "\n    ".join(lines[-LINES:])
+
+    def complaints(self, slurm_log: Path) -> str:
+        """What SLURM's daemons complained about it, to follow a sentence."""
+        found = [match[4] for match in COMPLAINT.finditer(_end_of(slurm_log))]
+        return "".join(f"\n    {line}" for line in dict.fromkeys(found[-LINES:]))
+
+    def _paths(self) -> list[str]:
+        return [str(path) for path in getattr(self.job, "log", None) or []]
+
+    def _is_new(self, path: Path) -> bool:
+        now = _identity(path)
+        return now is not None and now != self._logs.get(path)
+
+
+def _identity(path: Path) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _end_of(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - END_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
