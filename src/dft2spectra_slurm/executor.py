@@ -1,6 +1,7 @@
 """The plugin's executor with patience: what is submitted, when again, and how its end is known."""
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -39,6 +40,8 @@ FORGOTTEN_S = 180.0
 LOST_S = 30.0
 # How often it is said what is waited for. [s]
 TOLD_EVERY_S = 60.0
+# The same refusal is told again only after this; the line about waiting shows it meanwhile. [s]
+SAID_AGAIN_S = 600.0
 # Looks at the queue get rarer by so much while nothing happens, up to the longest pause. [s]
 RARER_BY_S, LONGEST_PAUSE_S = 10.0, 180.0
 # A job whose record another one is writing comes back after this. [s]
@@ -61,6 +64,8 @@ class Executor(PluginExecutor):
         self._in_flight: Counter[str] = Counter()
         self._ending = threading.Event()
         self._not_submitted = 0
+        # When a refusal was told last, by its words.
+        self._said: dict[str, float] = {}
         self._ready = threading.Event()
         self._told = time.monotonic()
         super().__init__(workflow, logger)
@@ -72,7 +77,7 @@ class Executor(PluginExecutor):
         if settings.array_jobs:
             raise WorkflowError(
                 "slurm-array-jobs: with plugin 2.8 a failing task of a job array deletes good"
-                " output of others. Leave it away; gpaw.structures_per_job lets crystals share a job."
+                " output of others. Leave it away: crystals share jobs by gpaw.structures_per_job."
             )
         # What the plugin says about squeue and sacct does not hold here.
         chosen, settings.status_command = settings.status_command, None
@@ -191,10 +196,13 @@ class Executor(PluginExecutor):
             kind = Kind.LATER
         if kind is Kind.LATER:
             pause_s = self._waiting.refuse(job, refusal.words, partition)
-            self.logger.warning(
-                f"{name_of(job)}: SLURM takes it not now: {refusal.words}. Tried again in"
-                f" {pause_s:.0f} s; this does not count as an attempt."
-            )
+            now = time.monotonic()
+            if now - self._said.get(refusal.words, -math.inf) > SAID_AGAIN_S:
+                self._said[refusal.words] = now
+                self.logger.warning(
+                    f"{name_of(job)}: SLURM takes it not now: {refusal.words}. Tried again in"
+                    f" {pause_s:.0f} s, with all others that wait; no attempt is counted."
+                )
         elif kind is Kind.LOST:
             task.reason = refusal.words
             self.logger.warning(
@@ -203,6 +211,8 @@ class Executor(PluginExecutor):
             )
             if not self._take_over(job, task):
                 self._waiting.put(job, refusal.words, pause_s=5.0)
+        elif kind is Kind.USER and self._ending.is_set():
+            self._give_up(job, None)
         elif kind is Kind.USER:
             self._give_up(
                 job,

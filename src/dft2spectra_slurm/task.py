@@ -12,7 +12,7 @@ from dft2spectra.locks import GAVE_WAY
 # Lines of a log that are shown, and how much of its end is read. [bytes]
 LINES, END_BYTES = 6, 16384
 # What SLURM's daemons write into the log of a job.
-COMPLAINT = re.compile(r"^(slurmstepd|srun|slurmd|sbatch)(-\S+)?: (error: )?(.*)$", re.MULTILINE)
+COMPLAINT = re.compile(r"^slurm(?:stepd|d)(?:-\S+)?: (?:error: )?(.*)$", re.MULTILINE)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Task:
 
     def complaints(self, slurm_log: Path) -> str:
         """What SLURM's daemons complained about it, to follow a sentence."""
-        found = [match[4] for match in COMPLAINT.finditer(_end_of(slurm_log))]
+        found = COMPLAINT.findall(_end_of(slurm_log))
         return "".join(f"\n    {line}" for line in dict.fromkeys(found[-LINES:]))
 
     def _paths(self) -> list[str]:
