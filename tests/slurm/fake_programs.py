@@ -149,7 +149,7 @@ def scancel(folder: Path, arguments: list[str], order: dict[str, Any]) -> int:
     for job in read_jobs(folder):
         if job["state"] not in ENDED and (job["name"] == name or job["id"] in arguments):
             write_job(folder, job | {"state": "CANCELLED"})
-            if "pid" in job:
+            if job.get("pid"):
                 os.killpg(job["pid"], signal.SIGKILL)
     return 0
 

@@ -12,6 +12,10 @@ LIMIT = "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submiss
 LIMIT += " violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 NOT_NOW = {"code": 1, "err": LIMIT}
+UNTIL_GO = (
+    "while test ! -e go; do sleep 0.2; done\n"
+    "mkdir -p logs; echo begun > logs/a.log; echo done > a.txt"
+)
 AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 
 
@@ -213,12 +217,13 @@ def test_a_job_that_was_not_taken_is_submitted_again(fake: FakeCluster) -> None:
 
 def test_a_job_that_turns_up_late_is_cancelled(fake: FakeCluster) -> None:
     """Taken long after the second submission: one of the two goes."""
-    fake.do("sleep 8; mkdir -p logs; echo begun > logs/a.log; echo done > a.txt")
+    fake.do(UNTIL_GO)
     driver = fake.start("a")
-    wait_until(lambda: fake.jobs(), "a job")
-    twin = fake.jobs()[0] | {"id": "999", "state": "PENDING", "node": ""}
-    (fake.folder / "jobs" / "999.json").write_text("{}", "utf-8")
+    wait_until(lambda: fake.jobs() and "pid" in fake.jobs()[0], "a job")
+    twin = fake.jobs()[0] | {"id": "999", "state": "PENDING", "node": "", "pid": 0}
     fake_programs.write_job(fake.folder, twin)
+    wait_until(lambda: fake.jobs()[1]["state"] == "CANCELLED", "the twin to go")
+    (fake.here / "go").touch()
     assert driver.wait(60) == 0, fake.said()
     assert [job["state"] for job in fake.jobs()] == ["COMPLETED", "CANCELLED"]
     assert "SLURM job 999 is there twice" in fake.said()
@@ -241,21 +246,19 @@ def test_a_job_that_gives_way_comes_back(fake: FakeCluster) -> None:
 
 def test_jobs_of_an_earlier_run_are_waited_for(fake: FakeCluster) -> None:
     """After a kill −9 the same is not sent to the queue a second time while the first is there."""
-    fake.do("sleep 6; mkdir -p logs; echo begun >> logs/a.log; echo done > a.txt")
+    fake.do(UNTIL_GO)
     driver = fake.start("a")
     wait_until(lambda: fake.jobs() and "pid" in fake.jobs()[0], "a job")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     fake.run("a", "--unlock")
-    code, said = fake.run("a", "--rerun-incomplete")
-    assert code == 0, said
-    assert "1 jobs of an earlier run are still in the queue" in said
-    first, second = fake.jobs()
-    assert first["state"] == second["state"] == "COMPLETED"
-    ended = Path(fake.folder, "jobs", "100.json").stat().st_mtime
-    begun = [i for i, call in enumerate(fake.calls("sbatch"))]
-    assert len(begun) == 2
-    assert Path(fake.folder, "jobs", "101.json").stat().st_mtime > ended
+    driver = fake.start("a", "--rerun-incomplete")
+    wait_until(lambda: "1 jobs of an earlier run are still in the queue" in fake.said(), "words")
+    wait_until(lambda: "write a" in fake.said() or len(fake.calls("squeue")) > 6, "some looks")
+    assert len(fake.jobs()) == 1
+    (fake.here / "go").touch()
+    assert driver.wait(60) == 0, fake.said()
+    assert [job["state"] for job in fake.jobs()] == ["COMPLETED", "COMPLETED"]
 
 
 # --- 2: preemption --------------------------------------------------------------------------------
