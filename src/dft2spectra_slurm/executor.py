@@ -318,6 +318,8 @@ class Executor(PluginExecutor):
         job, number = info.job, info.external_jobid
         task, row = self._tasks[job], seen.get(number)
         if row is None:
+            row = task.ended_by(info.aux["slurm_logfile"])
+        if row is None:
             code = read_note(note_path(job, self.slurm_logdir, number))
             if code is None and time.monotonic() - task.missing_now() < FORGOTTEN_S:
                 return False

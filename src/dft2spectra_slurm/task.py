@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from dft2spectra.locks import GAVE_WAY
+from dft2spectra.slurm.commands import Job
 
 # Lines of a log that are shown, and how much of its end is read. [bytes]
 LINES, END_BYTES = 6, 16384
-# What SLURM's daemons write into the log of a job.
+# What SLURM's daemons write into the log of a job, and how they say that they ended it:
+# *** JOB 3 ON n1 CANCELLED AT 2026-11-28T08:07:47 DUE TO TIME LIMIT ***
 COMPLAINT = re.compile(r"^slurm(?:stepd|d)(?:-\S+)?: (?:error: )?(.*)$", re.MULTILINE)
+ENDED = re.compile(r"\*\*\* JOB (\d+) ON (\S+) CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?")
+CAUSES = {
+    "": "CANCELLED",
+    "TIME LIMIT": "TIMEOUT",
+    "PREEMPTION": "PREEMPTED",
+    "NODE FAILURE": "NODE_FAIL",
+}
 
 
 @dataclass
@@ -63,6 +72,13 @@ class Task:
         """Whether it ended as another job writes the same record."""
         new = [path for path in self._logs if self._is_new(path)]
         return any(GAVE_WAY in _end_of(path) for path in [*new, slurm_log])
+
+    def ended_by(self, slurm_log: Path) -> Job | None:
+        """How SLURM's daemons ended it, as its log says; ``None`` if they did not."""
+        for number, node, cause in ENDED.findall(_end_of(slurm_log)):
+            if number == slurm_log.stem and cause.strip() in CAUSES:
+                return Job(number, CAUSES[cause.strip()], node=node)
+        return None
 
     def last_words(self, slurm_log: Path) -> str:
         """The end of what SLURM and Snakemake said about it, to follow a sentence."""
