@@ -14,8 +14,9 @@ import fake_programs
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 
+INCLUDED = f'include: "{ROOT}/rules/slurm.smk"'
 SNAKEFILE = """
-include: "{root}/rules/slurm.smk"
+{included}
 
 rule all:
     input: expand("{{name}}.txt", name=config["names"].split("+"))
@@ -46,12 +47,16 @@ main(sys.argv[1:])
 
 @dataclass
 class FakeCluster:
-    """Programs of SLURM in a folder, whose answers are ordered beforehand."""
+    """Programs of SLURM in a folder, whose answers are ordered beforehand.
+
+    With ``plain``, Snakemake uses the executor of the plugin as it is.
+    """
 
     folder: Path
     minutes: int = 20
     times: dict[str, float] = field(default_factory=TIMES.copy)
     requeue: bool = False
+    plain: bool = False
 
     def __post_init__(self) -> None:
         for name in ("bin", "jobs", "orders", "work-folder"):
@@ -62,7 +67,8 @@ class FakeCluster:
             path.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
             path.chmod(0o755)
         self.do(WORK)
-        text = SNAKEFILE.format(root=ROOT, minutes=self.minutes)
+        included = "" if self.plain else INCLUDED
+        text = SNAKEFILE.format(included=included, minutes=self.minutes)
         (self.here / "Snakefile").write_text(text, "utf-8")
 
     @property

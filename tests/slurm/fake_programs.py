@@ -107,13 +107,15 @@ def run(folder: Path, arguments: list[str], order: dict[str, Any]) -> int:
     path = folder / "jobs" / f"{arguments[0]}.json"
     job = json.loads(path.read_text("utf-8"))
     log = option(job["arguments"], "--output").replace("%j", job["id"])
-    export, _, *after = option(job["arguments"], "--wrap").splitlines()
+    script = option(job["arguments"], "--wrap").splitlines()
     work = f"sh {shlex.quote(str(folder / 'work'))} {shlex.quote(job['comment'])}"
     if (folder / f"bad-{job['node']}").exists():
         work = "no-such-python -m snakemake"
+    # The plugin alone gives its jobs but one line.
+    script[1 if len(script) > 1 else 0] = work
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            ["sh", "-c", "\n".join([export, work, *after])],
+            ["sh", "-c", "\n".join(script)],
             cwd=job["folder"],
             env={**os.environ, "SLURM_JOB_ID": job["id"], "SLURMD_NODENAME": job["node"]},
             stdin=subprocess.DEVNULL,
