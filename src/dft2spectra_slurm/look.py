@@ -1,4 +1,4 @@
-"""Looks at the queue: the jobs of a run, those of an earlier one, and what there is to be told."""
+"""Looks at the queue: the jobs of a run, those of another one, and what there is to be told."""
 
 import os
 import time
@@ -28,7 +28,7 @@ class Look:
     rows
         What squeue showed last, by the numbers of the jobs.
     earlier
-        Jobs that an earlier run has left in the queue: their numbers by what they do.
+        Jobs of another run in this folder that are in the queue: their numbers by what they do.
     remembered_s
         How long SLURM remembers an ended job. [s]
     """
@@ -65,9 +65,9 @@ class Look:
             )
         if self.earlier:
             logger.warning(
-                f"{len(self.earlier)} jobs of an earlier run are still in the queue. What they do"
-                " is submitted when they have ended, and taken over then; scancel ends them sooner:"
-                f" {' '.join(self.earlier.values())}"
+                f"{len(self.earlier)} jobs of another run in this folder are in the queue, such as"
+                " one that was killed. What they do is submitted when they have ended, and taken"
+                f" over then; scancel ends them sooner: {' '.join(self.earlier.values())}"
             )
 
     def look(self, numbers: set[str], clusters: list[str]) -> dict[str, Job] | None:

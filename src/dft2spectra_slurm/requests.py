@@ -44,6 +44,8 @@ class Requests:
             partition = self._partition(job)
             if partition is not None and (excess := partition.excess(*request(job))):
                 found.setdefault((job.rule.name, partition.name), []).append(excess)
+            # Forgets the resources of the many that cannot run yet; they are made when needed.
+            job.attempt = job.attempt
         if not found:
             return
         lines = [

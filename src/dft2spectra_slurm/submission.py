@@ -14,6 +14,8 @@ from dft2spectra.locks import GIVE_WAY
 
 # sbatch itself gives up earlier; a wrapper of the site may not. [s]
 PATIENCE_S = 300.0
+# Longest command line, with room to the 128 KiB that Linux allows one word. [bytes]
+LONGEST = 120_000
 # Characters that SLURM or the shell of a job replaces in the name of a folder.
 REPLACED = '%$`"\\\n'
 
@@ -97,10 +99,10 @@ def submit(call: str, command: str, note: Path, by_stdin: bool) -> tuple[int | N
     note
         Beginning of the path of its note; ``.`` and its number follow.
     by_stdin
-        Hand it over as a script, where the command line would be too long.
+        Hand it over as a script, as is done anyway where the command line would be too long.
     """
     script = SCRIPT.format(give_way=GIVE_WAY, command=command, note=shlex.quote(str(note)))
-    if by_stdin:
+    if by_stdin or len(f"{call}{shlex.quote(script)}".encode()) > LONGEST:
         full, text = f"{call} /dev/stdin", f"#!/bin/sh\n{script}"
     else:
         full, text = f"{call} --wrap={shlex.quote(script)}", ""

@@ -32,15 +32,19 @@ rule write:
 # What a job does in place of Snakemake on a node: begins its log, and writes its output.
 WORK = "name=${1##*_}; mkdir -p logs; echo begun > logs/$name.log; echo done > $name.txt"
 # Times of the executor that are long for good reason. [s]
-TIMES = {"LOST_S": 3.0, "FORGOTTEN_S": 6.0, "RARER_BY_S": 0.5}
+TIMES = {"LOST_S": 3.0, "LOOKED_FOR_EVERY_S": 1.0, "FORGOTTEN_S": 6.0, "RARER_BY_S": 0.5}
+TIMES["SHORTEST_PAUSE_S"] = 2.0
+# Longest run of Snakemake, on a machine with much else to do. [s]
+PATIENCE_S = 240.0
 # Snakemake with the times of the executor that a test cannot wait for.
 DRIVER = """
 import sys
-import dft2spectra_slurm.executor as executor
+from dft2spectra.slurm import waiting
+from dft2spectra_slurm import executor, submitter
 from snakemake.cli import main
 for name, value in {times!r}.items():
-    assert hasattr(executor, name)
-    setattr(executor, name, value)
+    (home,) = [module for module in (executor, submitter, waiting) if name in vars(module)]
+    setattr(home, name, value)
 main(sys.argv[1:])
 """
 
@@ -129,11 +133,14 @@ class FakeCluster:
         """What Snakemake has said so far."""
         return (self.folder / "driver.log").read_text("utf-8")
 
-    def run(self, names: str, *arguments: str, patience_s: float = 90) -> tuple[int, str]:
+    def run(self, names: str, *arguments: str) -> tuple[int, str]:
         """Run Snakemake to its end; exit code and what it said."""
-        process = self.start(names, *arguments)
+        return self.finish(self.start(names, *arguments)), self.said()
+
+    def finish(self, driver: subprocess.Popen[str]) -> int:
+        """Exit code of Snakemake."""
         try:
-            return process.wait(patience_s), self.said()
+            return driver.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+            driver.send_signal(signal.SIGKILL)
             raise AssertionError(self.said()) from None

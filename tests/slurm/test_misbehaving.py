@@ -56,7 +56,7 @@ def test_a_job_that_vanished_fails_after_a_time(fake: FakeCluster) -> None:
     driver = fake.start("a", "--retries", "0")
     wait_until(lambda: fake.jobs() and "pid" in fake.jobs()[0], "a job")
     fake.set_job("100", state="FAILED")
-    assert driver.wait(60) != 0
+    assert fake.finish(driver) != 0
     assert "SLURM has forgotten job 100, which ended without a word of its end" in fake.said()
     assert len(fake.jobs()) == 1
 
@@ -70,7 +70,7 @@ def test_accounts_are_asked_for_what_squeue_forgot(fake: FakeCluster, command: s
     driver = fake.start("a", "--retries", "0", "--slurm-status-command", command)
     wait_until(lambda: fake.jobs() and "pid" in fake.jobs()[0], "a job")
     fake.set_job("100", state="CANCELLED")
-    assert driver.wait(60) != 0
+    assert fake.finish(driver) != 0
     assert "SLURM job 100 on n1 ended as CANCELLED" in fake.said()
 
 
@@ -100,7 +100,7 @@ def test_what_is_waited_for_is_said(fake: FakeCluster) -> None:
     driver.send_signal(signal.SIGTERM)
     wait_until(lambda: fake.jobs()[0]["state"] == "COMPLETED", "the job that runs")
     fake.set_job("101", state="CANCELLED")
-    assert driver.wait(30) != 0
+    assert fake.finish(driver) != 0
     assert "1 jobs were not submitted" in fake.said()
 
 
@@ -224,7 +224,7 @@ def test_a_job_that_turns_up_late_is_cancelled(fake: FakeCluster) -> None:
     fake_programs.write_job(fake.folder, twin)
     wait_until(lambda: fake.jobs()[1]["state"] == "CANCELLED", "the twin to go")
     (fake.here / "go").touch()
-    assert driver.wait(60) == 0, fake.said()
+    assert fake.finish(driver) == 0, fake.said()
     assert [job["state"] for job in fake.jobs()] == ["COMPLETED", "CANCELLED"]
     assert "SLURM job 999 is there twice" in fake.said()
 
@@ -253,11 +253,13 @@ def test_jobs_of_an_earlier_run_are_waited_for(fake: FakeCluster) -> None:
     driver.wait()
     fake.run("a", "--unlock")
     driver = fake.start("a", "--rerun-incomplete")
-    wait_until(lambda: "1 jobs of an earlier run are still in the queue" in fake.said(), "words")
+    wait_until(
+        lambda: "1 jobs of another run in this folder are in the queue" in fake.said(), "words"
+    )
     wait_until(lambda: "write a" in fake.said() or len(fake.calls("squeue")) > 6, "some looks")
     assert len(fake.jobs()) == 1
     (fake.here / "go").touch()
-    assert driver.wait(60) == 0, fake.said()
+    assert fake.finish(driver) == 0, fake.said()
     assert [job["state"] for job in fake.jobs()] == ["COMPLETED", "COMPLETED"]
 
 
@@ -275,7 +277,7 @@ def test_a_preempted_job_is_submitted_again(fake: FakeCluster, requeue: bool) ->
     driver = fake.start("a", "--retries", "0")
     wait_until(lambda: (fake.here / "second").exists(), "a job")
     fake.set_job("100", state="PREEMPTED")
-    assert driver.wait(60) == 0, fake.said()
+    assert fake.finish(driver) == 0, fake.said()
     assert [job["memory"] for job in fake.jobs()] == ["600", "600"]
     assert "was preempted by more urgent work. Submitted again as it was" in fake.said()
 
@@ -303,7 +305,7 @@ def test_growth_stays_within_the_partition(tmp_path: Path) -> None:
         )
         wait_until(lambda: (fake.here / "logs" / "a.log").exists(), "its log")
         fake.set_job(number, state="TIMEOUT")
-    assert driver.wait(60) != 0
+    assert fake.finish(driver) != 0
     assert [job["minutes"] for job in fake.jobs()] == ["40", "60"]
     assert "and had all of that already" in fake.said()
 

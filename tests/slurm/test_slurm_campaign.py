@@ -173,7 +173,7 @@ def test_lost_driver(cluster: Cluster, tiny: Campaign) -> None:
     tiny.finish("--unlock")
     driver = tiny.start("all_hyperfine", "--jobs", "1")
     wait_until(
-        lambda: "1 jobs of an earlier run are still in the queue" in tiny.output(),
+        lambda: "1 jobs of another run in this folder are in the queue" in tiny.output(),
         f"the driver to see the job for {name}",
         CAMPAIGN_S,
     )

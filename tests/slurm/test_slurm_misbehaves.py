@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slurm
 
 CHANGES = (
     "MinJobAge=2",
+    "SlurmdTimeout=6",
     "EnforcePartLimits=NO",
     "PreemptType=preempt/partition_prio",
     "PreemptMode=REQUEUE",
@@ -75,13 +76,4 @@ def test_a_request_beyond_the_partition(cluster: Cluster, tmp_path: Path) -> Non
     toy = Toy(tmp_path / "toy", cluster, minutes=31)
     assert toy.finish(toy.start("a")) != 0
     assert "31 minutes, and it allows 30" in toy.said()
-    assert toy.jobs().empty
-
-
-def test_no_such_partition(cluster: Cluster, tmp_path: Path) -> None:
-    """In the scheduler's words, once; no other job is submitted."""
-    toy = Toy(tmp_path / "toy", cluster, arguments=["--default-resources", "slurm_partition=gpu"])
-    assert toy.finish(toy.start("a+b+c")) != 0
-    assert "Invalid partition name specified" in toy.said()
-    assert "Trying to restart" not in toy.said()
     assert toy.jobs().empty

@@ -34,6 +34,12 @@ TEXTS = (
             "maxsubmitjob",  # AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit …
             "grpsubmitjob",  # AssocGrpSubmitJobsLimit, QOSGrpSubmitJobsLimit
             "temporarily unable to accept job",
+            "too many jobs",
+            "maximum number of jobs",
+            "rate limit",
+            "try again",
+            "not responding",
+            "i/o error writing script",  # the disk of the controller is full
             "resource temporarily unavailable",
             "unable to contact slurm controller",
             "connection refused",

@@ -23,10 +23,11 @@ class Nodes:
         self._failures.pop(node, None)
         self._until.pop((None, node), None)
 
-    def failed(self, node: str, job: object) -> str | None:
+    def failed(self, node: str, job: object, avoids: bool = True) -> str | None:
         """A job failed on a node, which it avoids from now on; a sentence if all jobs do."""
         until = self._clock() + AVOIDED_S
-        self._until[job, node] = until
+        if avoids:
+            self._until[job, node] = until
         self._failures[node] += 1
         if self._failures[node] % IN_A_ROW:
             return None
