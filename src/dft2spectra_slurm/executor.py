@@ -22,8 +22,9 @@ FORGOTTEN_S = 180.0
 TOLD_EVERY_S = 60.0
 # Looks at the queue get rarer by so much while nothing happens, up to the longest pause. [s]
 RARER_BY_S, LONGEST_PAUSE_S = 10.0, 180.0
-# A job whose record another one is writing comes back after this. [s]
-COMES_BACK_S = 60.0
+# A job whose record another one is writing comes back after this, later the next times, up to so
+# many times as long. [s]
+COMES_BACK_S, COMES_BACK_AT_MOST = 60.0, 10
 
 
 class Executor(Submitter):
@@ -90,10 +91,12 @@ class Executor(Submitter):
         """What follows from the state of a job; whether its wait is over."""
         job, number = info.job, info.external_jobid
         task, row = self._tasks[job], seen.get(number)
-        if row is None:
-            row = task.ended_by(info.aux["slurm_logfile"])
+        code = None
         if row is None:
             code = read_note(note_path(job, self.slurm_logdir, number))
+            if code is None:
+                row = task.ended_by(info.aux["slurm_logfile"])
+        if row is None:
             if code is None and time.monotonic() - task.missing_now() < FORGOTTEN_S:
                 return False
             if code == 0:
@@ -104,6 +107,7 @@ class Executor(Submitter):
         task.missing_since = None
         result = states.outcome(row.state)
         if result is states.Outcome.WAITS:
+            task.preempted = ""
             return False
         if result is states.Outcome.FINISHED:
             return self._succeed(info, task, row.node)
@@ -131,9 +135,10 @@ class Executor(Submitter):
         """A job that ended badly: again if it was not its fault, else for Snakemake to decide."""
         job, log = info.job, Path(info.aux["slurm_logfile"])
         note_path(job, self.slurm_logdir, info.external_jobid).unlink(missing_ok=True)
-        if task.gave_way(log):
-            words = "another job writes its record, and it gave its cores back"
-            self._again(job, words, pause_s=COMES_BACK_S)
+        if line := task.gave_way(log):
+            words = f"another job writes its record, and it gave its cores back\n    {line}\n   "
+            pause_s = min(task.gave_ways, COMES_BACK_AT_MOST) * COMES_BACK_S
+            self._again(job, words, pause_s=pause_s)
             return True
         lost = states.outcome(state) is states.Outcome.LOST
         if node and (lost or state == "FAILED"):

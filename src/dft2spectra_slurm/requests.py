@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -103,7 +104,8 @@ class Requests:
         """The partition that a job goes to; ``None`` if that, or what it allows, is not known."""
         settings = self._executor.workflow.executor_settings
         elsewhere = any(job.resources.get(key) for key in ("cluster", "clusters", "slurm_cluster"))
-        if elsewhere or settings.qos or job.resources.get("qos"):
+        qos = settings.qos or job.resources.get("qos") or os.environ.get("SBATCH_QOS")
+        if elsewhere or qos:
             return None
         if not self._limits:
             try:
@@ -113,6 +115,8 @@ class Requests:
         name = job.resources.get("slurm_partition")
         if not name and self._executor._partitions:
             name = get_best_partition(self._executor._partitions, job, QUIET)
+        # As sbatch takes it from the environment.
+        name = name or os.environ.get("SBATCH_PARTITION")
         if name:
             known = [self._limits.get(one) for one in str(name).split(",")]
         else:

@@ -54,6 +54,7 @@ class Submitter(PluginExecutor):
         self._in_flight: Counter[str] = Counter()
         self._ending = threading.Event()
         self._not_submitted = 0
+        self._checked = False
         # When a refusal was told last, by its words.
         self._said: dict[str, float] = {}
         self._ready = threading.Event()
@@ -81,7 +82,8 @@ class Submitter(PluginExecutor):
     def run_jobs(self, jobs: list[Any]) -> None:
         """Submit jobs, in the plugin's threads; before the first, see whether all of them fit."""
         self._watch_sigterm()
-        if not self._tasks:
+        if not self._checked:
+            self._checked = True
             self._requests.check(self.workflow.dag.needrun_jobs())
         super().run_jobs(jobs)
 

@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dft2spectra.locks import GAVE_WAY
 from dft2spectra.slurm.commands import Job
@@ -24,6 +24,14 @@ CAUSES = {
 }
 
 
+class Identity(NamedTuple):
+    """What tells a file from what stands at its path later: inode, time of change [ns] and size."""
+
+    number: int
+    changed_ns: int
+    size: int
+
+
 @dataclass
 class Task:
     """A job of Snakemake; its attempts as jobs of SLURM have the numbers in ``numbers``."""
@@ -33,6 +41,8 @@ class Task:
     numbers: list[str] = field(default_factory=list)
     # Failures on nodes on which its work had not begun.
     unbegun: int = 0
+    # How often it gave way to another job.
+    gave_ways: int = 0
     # Since when it is not known whether SLURM took it, and why.
     lost_at: float | None = None
     reason: str = ""
@@ -43,7 +53,7 @@ class Task:
     # Time and memory that it got [minutes, MB], and how that ended.
     asked: tuple[float, float] = (0.0, 0.0)
     ended_as: str = ""
-    _logs: dict[Path, object] = field(default_factory=dict)
+    _logs: dict[Path, Identity | None] = field(default_factory=dict)
 
     def submitted(self, number: str) -> None:
         """It is in the queue under this number."""
@@ -68,10 +78,15 @@ class Task:
         """Whether all its logs are there and of this attempt."""
         return all(map(self._is_new, self._logs))
 
-    def gave_way(self, slurm_log: Path) -> bool:
-        """Whether it ended as another job writes the same record."""
-        new = [path for path in self._logs if self._is_new(path)]
-        return any(GAVE_WAY in _end_of(path) for path in [*new, slurm_log])
+    def gave_way(self, slurm_log: Path) -> str:
+        """The line by which it said that another job writes the same record; empty if none does."""
+        new = {path: before for path, before in self._logs.items() if self._is_new(path)}
+        for path, before in {**new, slurm_log: None}.items():
+            for line in _end_of(path, before).splitlines():
+                if GAVE_WAY in line:
+                    self.gave_ways += 1
+                    return line.strip()
+        return ""
 
     def ended_by(self, slurm_log: Path) -> Job | None:
         """How SLURM's daemons ended it, as its log says; ``None`` if they did not."""
@@ -100,18 +115,21 @@ class Task:
         return now is not None and now != self._logs.get(path)
 
 
-def _identity(path: Path) -> object:
+def _identity(path: Path) -> Identity | None:
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return Identity(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-def _end_of(path: Path) -> str:
+def _end_of(path: Path, before: Identity | None = None) -> str:
+    """The end of a file, without what was in it before."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - END_BYTES))
+            status = os.fstat(file.fileno())
+            known = before.size if before is not None and before.number == status.st_ino else 0
+            file.seek(max(known, status.st_size - END_BYTES))
             return file.read().decode(errors="replace")
     except OSError:
         return ""
