@@ -73,6 +73,9 @@ class Submitter(PluginExecutor):
         chosen, settings.status_command = settings.status_command, None
         super().__post_init__(test_mode)
         settings.status_command = chosen
+        # The real name of the folder, or one that was given for the logs.
+        if reason := forbidden_folder(self.slurm_logdir):
+            raise WorkflowError(reason)
         # SLURM itself knows the default partition.
         self._fallback_partition = ""
         self._requests = Requests(self)

@@ -179,11 +179,6 @@ def test_lost_driver(cluster: Cluster, tiny: Campaign) -> None:
     )
     assert dft_jobs(cluster, tiny).what.str.contains(name).sum() == 1
     os.kill(first, signal.SIGCONT)
-    wait_until(
-        lambda: dft_jobs(cluster, tiny).what.str.contains(name).sum() == 2,
-        f"a second job for {name}",
-        CAMPAIGN_S,
-    )
 
     # Interrupted: the jobs are cancelled. Terminated: they end, and no other is submitted.
     for how, state in ((signal.SIGINT, "CANCELLED"), (signal.SIGTERM, "COMPLETED")):
@@ -198,6 +193,7 @@ def test_lost_driver(cluster: Cluster, tiny: Campaign) -> None:
     assert driver.wait(timeout=CAMPAIGN_S) == 0, tiny.output()[-6000:]
     nothing_lost()
     assert len(seen) == 5
+    assert dft_jobs(cluster, tiny).what.str.contains(name).sum() >= 2
     assert set(tiny.statuses().values()) == {"converged"}
     assert not list(tiny.results.rglob("*.lock"))
     assert "othing to be done" in tiny.finish("all_hyperfine")
