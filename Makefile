@@ -45,16 +45,10 @@ test: env
 test-slurm: env
 	$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
-# The profile of `snakemake --profile slurm`, where Snakemake looks for it. Yours from then on.
+# The profile of `snakemake --profile slurm`, where Snakemake looks for it, fitted to the cluster. Yours
+# from then on. Needs nothing but Python.
 slurm-profile:
-	@mkdir -p $(SLURM_PROFILE)
-	@if [ -e $(SLURM_PROFILE)/profile.yaml ]; then \
-	  echo "Kept your $(SLURM_PROFILE)/profile.yaml; what profiles/slurm/profile.yaml would change:"; \
-	  diff -u $(SLURM_PROFILE)/profile.yaml profiles/slurm/profile.yaml || true; \
-	else \
-	  cp profiles/slurm/profile.yaml $(SLURM_PROFILE)/profile.yaml; \
-	  echo "Written: $(SLURM_PROFILE)/profile.yaml. Put account and partition into it, then:"; \
-	  echo "snakemake --profile slurm"; fi
+	@PYTHONPATH=src $(PYTHON) -m dft2spectra.slurm.profile profiles/slurm/profile.yaml $(SLURM_PROFILE)
 
 lint: env
 	$(BIN)/python -m pytest tests/contract/test_static.py

@@ -48,6 +48,7 @@ include: "rules/molecules.smk"
 include: "rules/density.smk"
 include: "rules/infrared.smk"
 include: "rules/targets.smk"
+include: "rules/slurm.smk"
 
 
 rule all:

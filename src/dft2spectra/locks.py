@@ -14,6 +14,9 @@ that is to go; where a file system has no flock, what was renamed is looked at a
 it is not the dead lock. An owner that was silent for too long (suspended, cut off) and is back
 finds another token in its lock: :meth:`Lock.check` tells it before it writes. SIGTERM, by which a
 queue ends a job, releases the lock, so that another host need not watch it first.
+
+A job of a queue does not wait with its cores in its hands: with the variable ``GIVE_WAY`` set, it
+ends with :class:`OutputBusyError` as soon as the owner is seen to live.
 """
 
 import fcntl
@@ -43,12 +46,20 @@ STALE_S = 180.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 # More than enough for two renames.
 PUT_BACK_S = 2.0
+# Variable of the environment of a job that is started again later when it finds a lock.
+GIVE_WAY = "DFT2SPECTRA_GIVE_WAY"
+# What such a job says; whoever started it knows it by these words.
+GAVE_WAY = "this job gives its cores back"
 
 logger = logging.getLogger(__name__)
 
 
 class OutputLockedError(RuntimeError):
     """This process holds the lock already: to wait for it would never end."""
+
+
+class OutputBusyError(RuntimeError):
+    """Another process that lives holds the lock, and this one must not wait for it."""
 
 
 class LockLostError(RuntimeError):
@@ -177,6 +188,8 @@ def output_lock(
     ------
     OutputLockedError
         This process holds the lock already.
+    OutputBusyError
+        Another process holds it and lives, and ``GIVE_WAY`` is set.
     """
     with sigterm_raises():
         path = lock_path(output)
@@ -231,10 +244,13 @@ def _acquire(path: Path, say: Callable[[str], object]) -> Owner:
             owner, status = _read(handle), os.fstat(handle)
         finally:
             os.close(handle)
+        alive = False
         if watched != (owner.token, status.st_ino, status.st_mtime_ns):
+            alive = watched is not None  # touched, or taken over by another process, meanwhile
             watched, since = (owner.token, status.st_ino, status.st_mtime_ns), time.monotonic()
         if owner.place == mine.place:
             dead = is_gone(owner.pid, owner.process_started)
+            alive = not dead
             if owner.pid == mine.pid and not dead:
                 raise OutputLockedError(f"{path}: this process holds the lock already.")
         else:
@@ -242,6 +258,10 @@ def _acquire(path: Path, say: Callable[[str], object]) -> Owner:
         if dead:
             _remove(path, owner.token)
             continue
+        if alive and os.environ.get(GIVE_WAY):
+            raise OutputBusyError(
+                f"{path}: process {owner.pid} on {owner.host} writes this output; {GAVE_WAY}."
+            )
         if waits_for != (owner.token or "nobody"):
             waits_for = owner.token or "nobody"
             say(

@@ -64,13 +64,15 @@ def wait_until(condition: Callable[[], object], what: str, patience_s: float = P
 class Cluster:
     """munged, slurmctld and two slurmd; with ``accounting`` also MariaDB and slurmdbd.
 
-    ``enter`` are the words of :func:`packages.installed`. To be used in a ``with`` statement: on
-    the way out, also out of a start that failed, every process of the cluster ends.
+    ``enter`` are the words of :func:`packages.installed`. ``changes`` are lines of slurm.conf that
+    stand in the place of the lines that begin alike, or are added. To be used in a ``with``
+    statement: on the way out, also out of a start that failed, every process of the cluster ends.
     """
 
     folder: Path
     enter: list[str]
     accounting: bool = False
+    changes: tuple[str, ...] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     supervisor: subprocess.Popen[bytes] | None = None
 
@@ -185,19 +187,21 @@ class Cluster:
         if self.accounting:
             port = free_port()
             accounting = ACCOUNTING.format(port=port, folder=self.folder)
-        (self.folder / "slurm.conf").write_text(
-            (HERE / "slurm.conf")
-            .read_text("utf-8")
-            .format(
-                host=socket.gethostname().split(".")[0],
-                folder=self.folder,
-                accounting=accounting,
-                controller_port=free_port(),
-                n1_port=free_port(),
-                n2_port=free_port(),
-            ),
-            "utf-8",
+        text = (HERE / "slurm.conf").read_text("utf-8")
+        text = text.format(
+            host=socket.gethostname().split(".")[0],
+            folder=self.folder,
+            accounting=accounting,
+            controller_port=free_port(),
+            n1_port=free_port(),
+            n2_port=free_port(),
         )
+        for line in self.changes:
+            # Up to the name of a partition, or to the first equals sign.
+            key = line.split()[0] if line.startswith("PartitionName") else line.split("=")[0] + "="
+            kept = [old for old in text.splitlines() if not old.startswith(key)]
+            text = "\n".join([*kept, line, ""])
+        (self.folder / "slurm.conf").write_text(text, "utf-8")
         # The plugin for job steps takes SLURM_CONF away from the srun that it starts.
         srun = self.folder / "bin" / "srun"
         real = self.ask("which", "srun").strip()

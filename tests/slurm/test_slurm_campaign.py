@@ -159,24 +159,25 @@ def test_lost_driver(cluster: Cluster, tiny: Campaign) -> None:
     assert "--unlock" in said
     tiny.finish("--unlock")
 
-    # Killed while a job of the next driver still runs: the second writer waits for the first.
+    # Killed while a job of the next driver still runs: the third driver waits for it, and submits
+    # the same job only when it has ended, which then takes its record.
     driver = tiny.start("all_hyperfine", "--jobs", "1")
     first = tiny.wait_for_calculation(driver)
     name = tiny.calculations()[first]
     os.kill(first, signal.SIGSTOP)
     stop(driver, signal.SIGKILL)
     state = tiny.status()
-    assert state["queue"] == {"jobs": {"compute_hyperfine": {"RUNNING": 1}}}
+    assert state["queue"]["jobs"] == {"compute_hyperfine": {"RUNNING": 1}}
     counts = {key: state["crystals"][key] for key in ("converged", "running", "waiting")}
     assert counts == {"converged": 2, "running": 1, "waiting": 2}
     tiny.finish("--unlock")
     driver = tiny.start("all_hyperfine", "--jobs", "1")
-    log = tiny.results / "logs" / "compute_hyperfine" / f"{name}.log"
     wait_until(
-        lambda: log.exists() and "waiting for process" in log.read_text("utf-8"),
-        f"a second job for {name}",
+        lambda: "1 jobs of another run in this folder are in the queue" in tiny.output(),
+        f"the driver to see the job for {name}",
         CAMPAIGN_S,
     )
+    assert dft_jobs(cluster, tiny).what.str.contains(name).sum() == 1
     os.kill(first, signal.SIGCONT)
 
     # Interrupted: the jobs are cancelled. Terminated: they end, and no other is submitted.
@@ -192,6 +193,7 @@ def test_lost_driver(cluster: Cluster, tiny: Campaign) -> None:
     assert driver.wait(timeout=CAMPAIGN_S) == 0, tiny.output()[-6000:]
     nothing_lost()
     assert len(seen) == 5
+    assert dft_jobs(cluster, tiny).what.str.contains(name).sum() >= 2
     assert set(tiny.statuses().values()) == {"converged"}
     assert not list(tiny.results.rglob("*.lock"))
     assert "othing to be done" in tiny.finish("all_hyperfine")

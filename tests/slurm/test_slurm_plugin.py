@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from campaign_on_slurm import BIN, ROOT, install_profile, new_campaign
 from cluster import Cluster
+from toy import Toy
 
 pytestmark = pytest.mark.slurm
 
@@ -45,7 +46,8 @@ def test_job_arrays_lose_good_output(cluster: Cluster, tmp_path: Path) -> None:
 def test_accounting_and_two_ranks(enter: list[str], parallel_gpaw: Path, tmp_path: Path) -> None:
     """With slurmdbd and the lines of the profile that wait for a user: account, QOS, sacct, MPI."""
     (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster", enter, accounting=True) as cluster:
+    limits = ("AccountingStorageEnforce=limits",)
+    with Cluster(tmp_path / "cluster", enter, accounting=True, changes=limits) as cluster:
         cluster.ask("sacctmgr", "-i", "add", "account", "iron")
         cluster.ask("sacctmgr", "-i", "add", "user", "root", "account=iron")
         install_profile(cluster, tmp_path / "home")
@@ -95,3 +97,14 @@ def test_accounting_and_two_ranks(enter: list[str], parallel_gpaw: Path, tmp_pat
         columns = "State,Account,QOS,NCPUS"
         rows = cluster.ask("sacct", "-X", "--noheader", "--parsable2", f"--format={columns}")
         assert rows.splitlines() == [f"COMPLETED|iron|normal|{n}" for n in (2, 1)]
+
+        # Two jobs at most may be submitted: the others wait, and no attempt is lost.
+        limit = ("user", "where", "name=root", "account=iron", "set", "MaxSubmitJobs=2")
+        cluster.ask("sacctmgr", "-i", "modify", *limit)
+        arguments = ["--slurm-status-command", "sacct"]
+        toy = Toy(tmp_path / "toy", cluster, arguments=arguments)
+        toy.arguments += ["--default-resources", "slurm_account=iron"]
+        assert toy.finish(toy.start("a+b+c+d")) == 0, toy.said()
+        assert "AssocMaxSubmitJobLimit" in toy.said()
+        assert "Trying to restart" not in toy.said()
+        assert list(toy.jobs().memory) == ["600M"] * 4

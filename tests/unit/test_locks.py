@@ -19,6 +19,7 @@ import pytest
 from dft2spectra import locks
 from dft2spectra.locks import (
     LockLostError,
+    OutputBusyError,
     OutputLockedError,
     lock_path,
     output_lock,
@@ -147,6 +148,36 @@ def test_second_process_waits_and_names_the_first(output: Path, holder) -> None:
     assert f"waiting for process {holder.pid} on {socket.gethostname()}" in sentence
     with output_lock(output.with_name("other.npz"), pytest.fail):
         pass
+
+
+def test_job_of_a_queue_gives_way_at_once(output: Path, holder, monkeypatch) -> None:
+    """It would hold cores while it waits; the owner keeps its lock."""
+    monkeypatch.setenv(locks.GIVE_WAY, "1")
+    words = rf"process {holder.pid} .*; {locks.GAVE_WAY}"
+    with pytest.raises(OutputBusyError, match=words), output_lock(output):
+        raise AssertionError
+    assert running_owner(lock_path(output)).pid == holder.pid
+    holder.kill()
+    holder.wait()
+    with output_lock(output):
+        pass  # of a dead one it is taken over as ever
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_job_of_a_queue_watches_the_lock_of_another_host(
+    output: Path, monkeypatch, lives: bool
+) -> None:
+    """It gives way when the owner is seen to touch its lock, and takes over if it never does."""
+    monkeypatch.setenv(locks.GIVE_WAY, "1")
+    monkeypatch.setattr(locks, "STALE_S", 1.0)
+    foreign(lock_path(output))
+    if lives:
+        threading.Timer(0.3, os.utime, [lock_path(output)]).start()
+        with pytest.raises(OutputBusyError), output_lock(output):
+            raise AssertionError
+    else:
+        with output_lock(output) as lock:
+            lock.check()
 
 
 def test_stopped_owner_on_the_same_host_keeps_its_lock(output: Path, holder, monkeypatch) -> None:

@@ -17,7 +17,7 @@ import pytest
 from dft2spectra.crystals import run_record
 from dft2spectra.crystals.identity import identity
 from dft2spectra.crystals.run_record import current_record, obtain_record
-from dft2spectra.locks import lock_path
+from dft2spectra.locks import GAVE_WAY, GIVE_WAY, lock_path
 from dft2spectra.processes import is_gone
 from dft2spectra.records import drop_kept, kept_path, read_json, write_json
 
@@ -141,6 +141,22 @@ def test_second_job_waits_and_takes_the_record(job: Job) -> None:
     assert second.communicate()[0] == f"{job.output}: converged, is there\n"
     assert len(job.calculations()) == 1
     assert sorted(job.output.parent.iterdir()) == [kept_path(job.output), job.output]
+
+
+def test_second_job_of_a_queue_gives_way(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends at once, and says so in words that the executor knows."""
+    (job.folder / "go").unlink()
+    first = job.start()
+    job.wait_for_calculation()
+    monkeypatch.setenv(GIVE_WAY, "1")
+    second = job.start()
+    said = second.communicate()[0]
+    assert second.returncode == 1
+    assert f"process {first.pid} on" in said
+    assert GAVE_WAY in said
+    (job.folder / "go").touch()
+    assert first.communicate()[0] == f"{job.output}: converged, computed\n"
+    assert len(job.calculations()) == 1
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

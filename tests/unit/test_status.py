@@ -332,6 +332,7 @@ def test_one_screen_whatever_happens(results: Path) -> None:
         molecules[name]["trajectories"]["runs"] = [run] * 100
         molecules[name]["trajectories"]["reasons"] = state["reasons"]
     queue = {"jobs": {f"rule_{i}": {"PENDING": 10**i} for i in range(20)}}
+    queue["pending"] = {f"reason {i}": 10**i for i in range(20)}
     lines = as_text(screen(state, molecules=molecules, queue=queue)).splitlines()
     assert len(lines) <= HEIGHT == 24
     assert max(map(len, lines)) <= WIDTH == 100
@@ -563,11 +564,12 @@ def test_jobs_in_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     here = tmp_path.resolve()
     program = tmp_path / "squeue"
     lines = [
-        f"RUNNING|{here}|rule_compute_hyperfine_wildcards_Fe-229-b24716a3",
-        *[f"PENDING|{here}|rule_compute_hyperfine_wildcards_{i}" for i in range(2)],
-        f"PENDING|{here}|rule_fit_density_model_wildcards_water",
-        "RUNNING|/elsewhere|rule_compute_hyperfine_wildcards_other",
-        f"RUNNING|{here}|(null)",
+        f"1|RUNNING|None|n1|1:00|run|rule_compute_hyperfine_wildcards_Fe-229-b24716a3|{here}",
+        f"2|PENDING|Priority||0:00|run|rule_compute_hyperfine_wildcards_2|{here}",
+        f"3|PENDING|PartitionTimeLimit||0:00|run|rule_compute_hyperfine_wildcards_3|{here}",
+        f"4|PENDING|Priority||0:00|run|rule_fit_density_model_wildcards_water|{here}",
+        "5|RUNNING|None|n1|1:00|run|rule_compute_hyperfine_wildcards_other|/elsewhere",
+        f"6|RUNNING|None|n1|1:00|run|(null)|{here}",
         "nonsense",
     ]
     program.write_text("#!/bin/sh\nprintf '%s\\n' " + " ".join(f"'{line}'" for line in lines))
@@ -577,10 +579,15 @@ def test_jobs_in_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "jobs": {
             "compute_hyperfine": {"PENDING": 2, "RUNNING": 1},
             "fit_density_model": {"PENDING": 1},
-        }
+        },
+        "pending": {
+            "Priority": 2,
+            "PartitionTimeLimit: asks for more time than its partition allows": 1,
+        },
     }
     text = as_text(screen(queue=queue))
     assert "SLURM   compute_hyperfine 2 pending, 1 running; fit_density_model 1 pending" in text
+    assert "  pending 1: PartitionTimeLimit: asks for more time than its partition allows" in text
     program.write_text("#!/bin/sh\necho 'Unable to contact controller' >&2; exit 1\n")
     queue = queue_status()
     assert queue is not None

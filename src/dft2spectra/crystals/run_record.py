@@ -3,7 +3,8 @@
 DFT runs in a process of its own, ``python -m dft2spectra.crystals``, under MPI if a launcher is
 given. This one holds the lock of the record meanwhile. Two jobs may want the same record: when
 Snakemake is killed its jobs go on, and the next run starts them again. The second job then waits
-for the first and takes its record if that is current; it computes only if the first one dies.
+for the first and takes its record if that is current; it computes only if the first one dies. In a
+queue it ends at once instead, to be started again: see :class:`dft2spectra.locks.OutputBusyError`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 from dft2spectra.crystals.identity import record_is_current
 from dft2spectra.disk import refusal
-from dft2spectra.locks import Lock, output_lock
+from dft2spectra.locks import Lock, OutputBusyError, output_lock
 from dft2spectra.processes import run_child
 from dft2spectra.records import kept, read_json, write_json
 
@@ -33,7 +34,8 @@ def obtain_record(
 ) -> tuple[Any, str]:
     """Record of a crystal, and in words where it comes from.
 
-    ``None`` if its process died, or was not begun as nothing could be written.
+    ``None`` if its process died, or was not begun as nothing could be written, or as another job of
+    the queue is writing the record.
 
     Parameters
     ----------
@@ -54,6 +56,22 @@ def obtain_record(
         Folder of finished records, by the id of their crystal; a current one is copied.
     """
     structure = read_json(structure_path)
+    try:
+        return _obtain_alone(structure, structure_path, settings, path, log, launcher, keep)
+    except OutputBusyError as busy:
+        return None, str(busy).removesuffix(".")
+
+
+def _obtain_alone(
+    structure: dict[str, Any],
+    structure_path: Path,
+    settings: dict[str, Any],
+    path: Path,
+    log: Path,
+    launcher: list[str],
+    keep: bool,
+) -> tuple[Any, str]:
+    """As :func:`obtain_record`, which gives the lock of the record to one process at a time."""
     with (
         output_lock(path, partial(print, flush=True)) as lock,
         kept(path) if keep else nullcontext(),

@@ -140,7 +140,9 @@ def _queue_lines(queue: dict[str, Any]) -> list[str]:
         f"{rule} {', '.join(f'{count:,d} {state.lower()}' for state, count in states.items())}"
         for rule, states in queue["jobs"].items()
     ]
-    return [f"SLURM   {'; '.join(words) or 'no job of this folder in the queue'}"]
+    lines = [f"SLURM   {'; '.join(words) or 'no job of this folder in the queue'}"]
+    reasons = list(queue["pending"].items())[:REASONS]
+    return lines + [f"  pending {count:,d}: {reason}" for reason, count in reasons]
 
 
 def _progress(run: dict[str, Any]) -> str:

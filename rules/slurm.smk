@@ -1,0 +1,12 @@
+"""On SLURM: the plugin's executor with what it leaves undone on a cluster that misbehaves.
+
+It takes the place of the executor of the plugin `slurm`, so that the plugin's settings, and the
+profiles that users have already, stay as they are.
+"""
+
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+if workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
+    from dft2spectra_slurm.executor import Executor
+
+    ExecutorPluginRegistry().get_plugin("slurm").executor = Executor

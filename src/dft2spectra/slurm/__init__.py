@@ -1,0 +1,5 @@
+"""What SLURM's programs say, and what follows from it: nothing here knows of Snakemake.
+
+commands (ask a program), states (of jobs, and why they wait), answers (of ``sbatch``), limits (of
+partitions), profile (``make slurm-profile``).
+"""
