@@ -129,7 +129,7 @@ def test_energy_forces_and_dipole_turn_and_move_with_the_molecule(model):
     shot = one_shot(model, SYMBOLS, POSITIONS)
     assert not shot.laboratory_axes
     result = shot.step(POSITIONS)
-    for operation in (TURN, -TURN):
+    for operation in (TURN, TURN.T):
         other = shot.step(POSITIONS @ operation.T + SHIFT)
         assert other.energy == pytest.approx(result.energy, abs=1e-10)
         assert other.gap == pytest.approx(result.gap, abs=1e-10)

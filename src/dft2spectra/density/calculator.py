@@ -1,6 +1,7 @@
 """ASE calculator of the one-shot Kohn–Sham step, watched by its guards."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,17 @@ from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
 from dft2spectra.records import content_hash, read_json
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
-METHOD_VERSION = 1  # covers the conversion of results and what a remedy replaces
+METHOD_VERSION = 2  # covers the conversion of results and what a remedy replaces
+
+logger = logging.getLogger(__name__)
 
 
 class DensityCalculator(Calculator):
     """Energy (eV), forces (eV/Å) and dipole (e Å) from one diagonalisation per geometry.
 
     The energy is that of Harris and Foulkes and the forces are its exact gradient. Both depend on
-    the geometry alone; only the guards look back, at the steps before. The dipole of a charged
-    molecule is about the centre of its nuclear charges.
+    the geometry alone; only the guards look back, at the steps before. The dipole is about the
+    centre of mass, on which that of an ion depends.
 
     Next to the properties, ``results`` holds ``diagnostics``: the numbers of
     :func:`~dft2spectra.density.guards.measure` and, zero where no remedy was needed,
@@ -52,8 +55,9 @@ class DensityCalculator(Calculator):
     model
         Density model made for this molecule's elements and charge and for these settings.
     molecule
-        ``symbols``, ``positions_ang`` and ``charge``. The positions decide once on the axes of the
-        grid: those of the laboratory for linear and round molecules, else the molecule's own.
+        ``symbols``, ``positions_ang`` and ``charge``. The axes of the grid are Eckart's on these
+        positions, so that results depend on them, too, by the noise of the grid. A linear molecule
+        takes those of the laboratory, which is logged.
     pyscf_settings
         The ``pyscf`` section.
     guards
@@ -91,13 +95,21 @@ class DensityCalculator(Calculator):
             self.symbols, molecule["positions_ang"], molecule["charge"], self.settings
         )
         self.shot = OneShot(mol, model, self.settings)
+        if self.shot.laboratory_axes:
+            logger.warning(
+                "%s is linear and has no axes of its own: its energy changes by the noise of the"
+                " grid, some 1e-5 hartree, as it turns",
+                molecule.get("name", "the molecule"),
+            )
         self.history = History.empty()
         self.identity = content_hash(
             {
                 "model": model_hash(model),
                 "symbols": self.symbols,
                 "charge": molecule["charge"],
-                "laboratory_axes": bool(self.shot.laboratory_axes),
+                "axes": None
+                if self.shot.laboratory_axes
+                else self.shot.reference.positions.round(8).tolist(),
                 "settings": self.settings,
                 "guards": vars(self.guards),
                 "method_versions": [

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dft2spectra.density.frame import centre_of_mass
 from dft2spectra.density.model import DensityModel
 from dft2spectra.density.one_shot import OneShot
 from dft2spectra.density.sampling_points import (
@@ -104,10 +105,8 @@ def one_shot_errors(
     # another orientation alone moves forces by some meV/Å.
     result = OneShot(mol, model, settings, laboratory_axes=True).step(positions)
     assert result.gradient is not None
-    # The dipole of a label is about the origin; that of the step about the centre of the nuclear
-    # charges, which differs for ions.
-    charges = mol.atom_charges()
-    centre = charges @ positions / charges.sum()
+    # The dipole of a label is about the origin of its coordinates; that of an ion depends on it.
+    centre = centre_of_mass(mol.atom_charges(), positions)
     reference = label["dipole_debye"] - label["charge"] * centre * EBOHR_DEBYE
     force_unit = HARTREE_EV / BOHR_ANG
     return OneShotErrors(
