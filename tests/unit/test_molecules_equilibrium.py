@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-
 from ase import Atoms
 
 from dft2spectra.dynamics.rigid import is_linear
