@@ -6,10 +6,11 @@ from density_labels import PYSCF, SECTION, SYMBOLS, labels
 from scipy.spatial.transform import Rotation
 
 from dft2spectra.density.grid import build_grid
+from dft2spectra.density.jacobi_legendre_fit import BASIS_KEYS
 from dft2spectra.density.model import Basis, DensityModel
 from dft2spectra.density.one_shot import OneShot
 from dft2spectra.density.sampling_points import positions_bohr
-from dft2spectra.density.training import BASIS_KEYS, fit_density_model
+from dft2spectra.density.training import fit_density_model
 from dft2spectra.molecules.pyscf_input import build_molecule
 from dft2spectra.units import BOHR_ANG
 

@@ -1,6 +1,5 @@
 """ASE calculator of the one-shot Kohn–Sham step, watched by its guards."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from dft2spectra.density import guards as guards_module
-from dft2spectra.density import model as model_module
 from dft2spectra.density import one_shot as one_shot_module
 from dft2spectra.density.guards import (
     SCF,
@@ -25,8 +23,9 @@ from dft2spectra.density.guards import (
     read_guards,
     self_consistent,
 )
-from dft2spectra.density.model import DensityModel, ModelError, read_model
+from dft2spectra.density.kinds import METHOD_VERSIONS, read_model
 from dft2spectra.density.one_shot import OneShot, OneShotError
+from dft2spectra.density.predictor import ModelError, Predictor
 from dft2spectra.dynamics.stops import TrajectoryStopped
 from dft2spectra.molecules.contacts import COLLISION, closest_contact
 from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
@@ -74,7 +73,7 @@ class DensityCalculator(Calculator):
 
     def __init__(
         self,
-        model: DensityModel,
+        model: Predictor,
         molecule: Mapping[str, Any],
         pyscf_settings: Mapping[str, Any],
         guards: Mapping[str, Any] | None = None,
@@ -104,7 +103,7 @@ class DensityCalculator(Calculator):
         self.history = History.empty()
         self.identity = content_hash(
             {
-                "model": model_hash(model),
+                "model": model.identity(),
                 "symbols": self.symbols,
                 "charge": molecule["charge"],
                 "axes": None
@@ -116,7 +115,7 @@ class DensityCalculator(Calculator):
                     METHOD_VERSION,
                     guards_module.METHOD_VERSION,
                     one_shot_module.METHOD_VERSION,
-                    model_module.METHOD_VERSION,
+                    METHOD_VERSIONS[model.kind],
                 ],
             }
         )
@@ -220,22 +219,3 @@ class DensityCalculator(Calculator):
             },
             "frames": reasons,
         }
-
-
-def model_hash(model: DensityModel) -> str:
-    """Hash of what decides on the predictions of a model."""
-    arrays = [model.coefficients, model.committee, model.basis.terms.mixing]
-    if model.pauli is not None:
-        arrays.append(model.pauli.coefficients)
-    return content_hash(
-        {
-            "species": model.basis.species,
-            "basis": model.basis.settings,
-            "card": {
-                key: model.card.get(key) for key in ("target", "uncertainty_scale", "dipole_mixing")
-            },
-            "arrays": [
-                hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays
-            ],
-        }
-    )

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from dft2spectra.density.frame import centre_of_mass
 from dft2spectra.density.grid import atom_grid, build_grid
-from dft2spectra.density.model import DensityModel, ModelError
 from dft2spectra.density.one_shot import OneShot, Result
+from dft2spectra.density.predictor import ModelError, Predictor
 from dft2spectra.molecules.pyscf_input import build_mean_field, complete_settings
 from dft2spectra.units import EBOHR_DEBYE, HARTREE_EV
 
@@ -266,7 +266,7 @@ def self_consistent(shot: OneShot, result: Result, positions: NDArray, cycles: i
 
 
 def geometry_uncertainty(
-    model: DensityModel,
+    model: Predictor,
     symbols: Sequence[str],
     positions: NDArray,
     grid_level: int,
@@ -341,7 +341,7 @@ def _sample(number: int, level: int, count: int) -> tuple[NDArray, NDArray]:
 
 
 def check_compatible(
-    model: DensityModel, pyscf_settings: Mapping[str, Any], charge: int, symbols: Sequence[str]
+    model: Predictor, pyscf_settings: Mapping[str, Any], charge: int, symbols: Sequence[str]
 ) -> None:
     """Refuse what the model was not made for: functional, bases, charge, elements.
 
@@ -350,7 +350,7 @@ def check_compatible(
     ModelError
         Naming the setting, its value and that of the model.
     """
-    model.basis.numbered(list(symbols))
+    model.check_species(symbols)
     made = model.card.get("pyscf")
     if made is None or "charge" not in model.card:
         raise ModelError("the card of the density model does not say what it was made for")

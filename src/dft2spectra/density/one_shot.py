@@ -13,7 +13,7 @@ from dft2spectra.density import atoms as free_atoms
 from dft2spectra.density import pauli_atoms
 from dft2spectra.density.frame import FrameError, Reference
 from dft2spectra.density.harris_foulkes import OneShotError, Result, Step
-from dft2spectra.density.model import DensityModel, ModelError
+from dft2spectra.density.predictor import ModelError, Predictor
 
 __all__ = ["OneShot", "OneShotError", "Result"]
 
@@ -32,7 +32,7 @@ class OneShot:
         others rest, its equilibrium in a trajectory.
     model
         Gives the difference density; anything with the methods of
-        :class:`~dft2spectra.density.model.DensityModel`.
+        :class:`~dft2spectra.density.predictor.Predictor`.
     settings
         The ``pyscf`` section: xc, auxiliary_basis, grid_level.
     laboratory_axes
@@ -50,7 +50,7 @@ class OneShot:
     def __init__(
         self,
         mol: gto.Mole,
-        model: DensityModel,
+        model: Predictor,
         settings: dict[str, Any],
         laboratory_axes: bool | None = None,
     ) -> None:

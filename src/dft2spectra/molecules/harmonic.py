@@ -62,7 +62,8 @@ def harmonic_reference(
         orthonormal in mass-weighted coordinates; ``dipole_derivatives_e`` (3 atoms, 3);
         ``hessian_ha_bohr2`` (3 atoms, 3 atoms); ``rigid_cm1``, what translations and rotations
         show before they are projected out, a measure of the grid; ``n_imaginary``, ``energy_ev``,
-        ``dipole_debye`` about the centre of mass, ``max_force_ev_ang``, ``settings`` and ``settings_hash``.
+        ``dipole_debye`` about the centre of mass, ``max_force_ev_ang``, ``settings`` and
+        ``settings_hash``.
 
     Raises
     ------
