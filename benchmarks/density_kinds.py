@@ -3,9 +3,9 @@
     python benchmarks/density_kinds.py results/demo/molecules/water/labels/*.npz \
         --grid-level 2 --output docs/density-kinds-water.csv
 
-Fitted in one process with the settings of config.yaml, or of a second configuration, to the training
-and validation labels of the files, judged on their test labels; processor time of one core, the step
-energy, forces and dipole on a geometry that follows another one.
+Fitted in one process with the settings of config.yaml, or of a second configuration, to training
+and validation labels of the files, judged on their test labels. Processor time of one core; a step
+is energy, forces and dipole of a geometry that follows another one.
 """
 
 import argparse

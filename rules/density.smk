@@ -1,6 +1,5 @@
 """The model of the electron density, and how good what follows from it is."""
 
-
 # What the chosen kind of model reads: the keys of the other change nothing.
 KIND = config["density_model"]["kind"]
 KIND_SETTINGS = {
@@ -9,7 +8,9 @@ KIND_SETTINGS = {
     if key == "committee"
     or (key in ("kind", "coefficients")) == (KIND == "coefficients")
 }
-KIND_METHOD = "density.model" if KIND == "jacobi_legendre" else "density.coefficient_model"
+KIND_METHOD = (
+    "density.model" if KIND == "jacobi_legendre" else "density.coefficient_model"
+)
 
 
 rule fit_density_model:
@@ -82,8 +83,6 @@ rule evaluate_density_model:
         runtime=growing(120),
     params:
         pyscf=PYSCF,
-        method=method_versions(
-            KIND_METHOD, "density.one_shot", "density.evaluation"
-        ),
+        method=method_versions(KIND_METHOD, "density.one_shot", "density.evaluation"),
     script:
         "../scripts/evaluate_density_model.py"

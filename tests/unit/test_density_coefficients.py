@@ -44,7 +44,6 @@ from dft2spectra.density.surroundings import (
 )
 from dft2spectra.density.training import TrainingError, fit_density_model, settings_of_kind
 from dft2spectra.molecules.pyscf_input import build_molecule
-from dft2spectra.units import BOHR_ANG
 
 SECTION = {
     "kind": "coefficients",
@@ -260,20 +259,6 @@ def test_gradient_agrees_with_differences():
     assert np.vdot(found, way) == pytest.approx(numeric, rel=1e-6)
 
 
-@pytest.mark.parametrize("xc", ["LDA,VWN", "PBE"])
-def test_forces_of_the_step_are_the_derivative_of_the_energy(xc):
-    """To 1e-7 hartree/bohr, far from self-consistency."""
-    chosen = {**PYSCF, "xc": xc}
-    mol = build_molecule(SYMBOLS, WATER * BOHR_ANG, 0, chosen)
-    shot = OneShot(mol, random_model(size=3e-4), chosen)
-    gradient = shot.step(WATER).gradient
-    way = np.random.default_rng(3).normal(size=WATER.shape)
-    e = [shot.step(WATER + k * 1e-3 * way, forces=False).energy for k in (-2, -1, 1, 2)]
-    numeric = (e[0] - 8 * e[1] + 8 * e[2] - e[3]) / 12e-3
-    assert abs(numeric) > 1e-2
-    assert np.vdot(gradient, way) == pytest.approx(numeric, abs=1e-7)
-
-
 def test_spread_is_that_of_the_committee():
     model, (points, owner) = random_model(), points_around(WATER)
     values = [
@@ -358,14 +343,17 @@ def test_solution_is_that_of_the_normal_equations():
             assert_allclose(found, fit._weights(expected), atol=1e-3 * np.abs(found).max())
 
 
-def test_forces_of_the_step_on_a_fitted_model(fitted_model):
-    label = labels("test")[1]
-    mol = build_molecule(SYMBOLS, label["positions_ang"], 0, PYSCF)
-    shot, positions = OneShot(mol, fitted_model, PYSCF), positions_bohr(label)
+@pytest.mark.parametrize("xc", ["LDA,VWN", "PBE"])
+def test_forces_of_the_step_are_the_derivative_of_the_energy(fitted_model, xc):
+    """Also with another functional than that of the fit, away from self-consistency."""
+    label, chosen = labels("test")[1], {**PYSCF, "xc": xc}
+    mol = build_molecule(SYMBOLS, label["positions_ang"], 0, chosen)
+    shot, positions = OneShot(mol, fitted_model, chosen), positions_bohr(label)
     gradient = shot.step(positions).gradient
     way = np.random.default_rng(3).normal(size=positions.shape)
     e = [shot.step(positions + k * 1e-3 * way, forces=False).energy for k in (-2, -1, 1, 2)]
     numeric = (e[0] - 8 * e[1] + 8 * e[2] - e[3]) / 12e-3
+    assert abs(numeric) > 1e-3
     assert np.vdot(gradient, way) == pytest.approx(numeric, abs=1e-6)
 
 

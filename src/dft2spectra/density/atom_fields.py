@@ -120,7 +120,7 @@ def evaluate_fields(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Density (N,) and its gradient (N, 3) at points near their owners; atomic units."""
     value, slope = np.zeros(len(points)), np.zeros((len(points), 3))
-    _evaluate(  # type: ignore[call-arg]
+    _field_values(  # type: ignore[call-arg]
         *_arguments(tables, positions, points, owner), summed, value, slope
     )
     return value, slope
@@ -145,7 +145,7 @@ def pull_fields(
         Shape (atoms, 3), at fixed coefficients; zero in sum.
     """
     pulled, gradient = np.zeros_like(summed), np.zeros((len(positions), 3))
-    _pull(  # type: ignore[call-arg]
+    _field_derivatives(  # type: ignore[call-arg]
         *_arguments(tables, positions, points, owner),
         summed,
         np.ascontiguousarray(weight, dtype=float),
@@ -176,7 +176,7 @@ def _arguments(
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _evaluate(
+def _field_values(
     points, blocks, centres, scales, steps, degrees, norms, indices, factors, tables, value, slope
 ):
     size = tables.shape[3]
@@ -238,7 +238,7 @@ def _evaluate(
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _pull(
+def _field_derivatives(
     points, blocks, centres, scales, steps, degrees, norms, indices, factors, tables,
     weight, direction, pulled, gradient,
 ):  # fmt: skip
