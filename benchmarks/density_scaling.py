@@ -19,7 +19,7 @@ import pandas as pd
 from ase.data import atomic_numbers
 
 from dft2spectra.density.grid import build_grid
-from dft2spectra.density.model import read_model
+from dft2spectra.density.kinds import read_model
 from dft2spectra.records import read_json
 from dft2spectra.units import BOHR_ANG
 

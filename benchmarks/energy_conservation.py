@@ -22,7 +22,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
 from dft2spectra.density.calculator import DensityCalculator
-from dft2spectra.density.model import read_model
+from dft2spectra.density.kinds import read_model
 from dft2spectra.dynamics.energy import energy_drift
 from dft2spectra.molecules.pyscf_input import build_mean_field, build_molecule
 from dft2spectra.records import read_json

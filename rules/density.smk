@@ -1,8 +1,20 @@
 """The model of the electron density, and how good what follows from it is."""
 
+# What the chosen kind of model reads: the keys of the other change nothing.
+KIND = config["density_model"]["kind"]
+KIND_SETTINGS = {
+    key: value
+    for key, value in config["density_model"].items()
+    if key == "committee"
+    or (key in ("kind", "coefficients")) == (KIND == "coefficients")
+}
+KIND_METHOD = (
+    "density.model" if KIND == "jacobi_legendre" else "density.coefficient_model"
+)
+
 
 rule fit_density_model:
-    """Jacobi–Legendre model of the density with its committee, and the card that says what it is."""
+    """Model of the density with its committee, and the card that says what it is."""
     input:
         labels=labels("train", "validation"),
     output:
@@ -18,9 +30,9 @@ rule fit_density_model:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        settings=config["density_model"],
+        settings=KIND_SETTINGS,
         pyscf=PYSCF,
-        method=method_versions("density.model", "density.one_shot", "density.training"),
+        method=method_versions(KIND_METHOD, "density.one_shot", "density.training"),
     script:
         "../scripts/fit_density_model.py"
 
@@ -71,8 +83,6 @@ rule evaluate_density_model:
         runtime=growing(120),
     params:
         pyscf=PYSCF,
-        method=method_versions(
-            "density.model", "density.one_shot", "density.evaluation"
-        ),
+        method=method_versions(KIND_METHOD, "density.one_shot", "density.evaluation"),
     script:
         "../scripts/evaluate_density_model.py"

@@ -19,7 +19,7 @@ TRANSFORM = {
     key: value for key, value in config["infrared"].items() if key != "measured"
 }
 CALCULATOR = [
-    *["density.model", "density.one_shot"],
+    *["density.model", "density.coefficient_model", "density.one_shot"],
     *["density.guards", "density.calculator"],
 ]
 

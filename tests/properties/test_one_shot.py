@@ -85,7 +85,7 @@ def test_results_turn_and_move_with_the_molecule(molecule, xc, target):
     shot, positions = one_shot(molecule, xc, any_model(target))
     result = shot.step(positions)
     turn = Rotation.from_rotvec([0.4, -1.1, 2.0]).as_matrix()
-    for operation in (turn, -turn):
+    for operation in (turn, turn.T):
         other = shot.step(positions @ operation.T + np.array([0.7, -2.3, 19.0]))
         for name in ("energy", "gap", "excess_electrons"):
             assert getattr(other, name) == pytest.approx(getattr(result, name), abs=1e-9)

@@ -8,9 +8,9 @@ from scipy.integrate import quad
 
 from dft2spectra.density.electrostatics import PROBES, electrostatic_rows, kernels
 from dft2spectra.density.grid import build_grid
+from dft2spectra.density.jacobi_legendre_fit import BASIS_KEYS
 from dft2spectra.density.model import Basis
 from dft2spectra.density.sampling_points import free_atom_density, positions_bohr
-from dft2spectra.density.training import BASIS_KEYS
 from dft2spectra.units import BOHR_ANG, EANG_DEBYE
 
 POSITIONS = np.array([[0.0, 0.1, 0.4], [1.5, -0.3, 0.2]])

@@ -29,8 +29,9 @@ from dft2spectra.density.intervals import (
     root_mean_square,
     scatter,
 )
+from dft2spectra.density.jacobi_legendre_fit import BASIS_KEYS
 from dft2spectra.density.model import Basis, DensityModel, ModelError
-from dft2spectra.density.training import BASIS_KEYS, fit_density_model
+from dft2spectra.density.training import fit_density_model
 from dft2spectra.molecules.labels import label_batch, label_geometry
 from dft2spectra.records import read_json
 from dft2spectra.units import HARTREE_EV

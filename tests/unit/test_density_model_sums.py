@@ -9,13 +9,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from dft2spectra.density import model as model_module
 from dft2spectra.density.invariants import features
+from dft2spectra.density.kinds import read_model
 from dft2spectra.density.model import (
     DensityModel,
-    ModelError,
     moments_around,
     pauli_model,
-    read_model,
 )
+from dft2spectra.density.predictor import ModelError
 from dft2spectra.units import BOHR_ANG
 
 SYMBOLS = ["O", "H", "H", "O"]

@@ -4,9 +4,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from ase.data import atomic_masses
 from density_reference import random_basis, random_model
 from numpy.testing import assert_allclose
 from pyscf import dft, gto
+from scipy.spatial.transform import Rotation
 
 from dft2spectra.density.atoms import (
     Gaussians,
@@ -26,6 +28,8 @@ from dft2spectra.molecules.pyscf_input import (
     build_molecule,
     complete_settings,
 )
+from dft2spectra.molecules.shape import inertia
+from dft2spectra.units import BOHR_ANG
 
 WATER = ("OHH", [[0.0, 0.02, 0.12], [0.05, 0.80, -0.50], [-0.03, -0.74, -0.45]], 0)
 OXONIUM = ("OHHH", [[0, 0, 0.3], [0.05, 0.95, 0], [0.85, -0.5, 0.02], [-0.8, -0.45, 0]], 1)
@@ -116,8 +120,10 @@ def on_its_density(chosen, mol, reference, change=None, size=0.0):
     return OneShot(mol, model, chosen, laboratory_axes=True)
 
 
-def about_the_charges(mol, density_matrix):
-    centre = mol.atom_charges() @ mol.atom_coords() / mol.atom_charges().sum()
+def about_the_centre_of_mass(mol, density_matrix):
+    """PySCF's masses are those of the commonest isotopes: not these."""
+    masses = atomic_masses[mol.atom_charges()]
+    centre = masses @ mol.atom_coords() / masses.sum()
     with mol.with_common_orig(centre):
         electrons = np.einsum("xij,ji->x", mol.intor("int1e_r"), density_matrix)
     return mol.atom_charges() @ (mol.atom_coords() - centre) - electrons
@@ -137,7 +143,7 @@ def test_self_consistent_density_gives_the_results_of_kohn_sham(molecule, xc):
     occupied = result.occupied
     gap = reference.mo_energy[occupied] - reference.mo_energy[occupied - 1]
     assert result.gap == pytest.approx(gap, abs=5e-5)
-    dipole = about_the_charges(mol, reference.make_rdm1())
+    dipole = about_the_centre_of_mass(mol, reference.make_rdm1())
     assert np.linalg.norm(dipole) > 0.05
     assert_allclose(result.dipole, dipole, atol=2e-4)
     assert_allclose(result.input_dipole, dipole, atol=3e-4)
@@ -282,8 +288,10 @@ def test_orbitals_belong_to_the_frame_of_the_molecule_handed_out():
     result = shot.step(positions)
     overlap = result.mol.intor("int1e_ovlp")
     assert_allclose(result.orbitals.T @ overlap @ result.orbitals, np.eye(len(overlap)), atol=1e-10)
-    dipole = about_the_charges(result.mol, result.density_matrix)
-    assert np.linalg.norm(result.dipole) == pytest.approx(np.linalg.norm(dipole), abs=1e-10)
+    turn = Rotation.random(random_state=1).as_matrix()
+    result = shot.step(positions @ turn.T)
+    dipole = about_the_centre_of_mass(result.mol, result.density_matrix)
+    assert_allclose(result.dipole, turn @ dipole, atol=1e-10)
     assert np.abs(result.dipole - dipole).max() > 0.01
 
 
@@ -306,8 +314,86 @@ def test_linear_molecules_take_the_axes_of_the_laboratory():
     assert np.isfinite(result.gradient).all()
     assert not plain_shot("water")[0].laboratory_axes
     # Asked to use axes that it has not, the step says so.
-    with pytest.raises(OneShotError, match="axes of the laboratory"):
+    with pytest.raises(OneShotError, match="linear: use those of the laboratory"):
         plain_shot("hydroxide", laboratory_axes=False)[0].step(positions)
+
+
+def hydrogen_sulfide(angle_deg, stretch):
+    half, r = np.radians(angle_deg) / 2, 2.55
+    bonds = np.array([[np.sin(half), 0.0, np.cos(half)], [-np.sin(half), 0.0, np.cos(half)]])
+    return np.vstack([np.zeros(3), bonds * np.array([[r + stretch], [r - stretch]])])
+
+
+def differences_of(shot, positions, atom, axis, h=1e-3):
+    energies = []
+    for k in (-2, -1, 1, 2):
+        moved = positions.copy()
+        moved[atom, axis] += k * h
+        energies.append(shot.step(moved, forces=False).energy)
+    return (energies[0] - 8 * energies[1] + 8 * energies[2] - energies[3]) / (12 * h)
+
+
+ROUND = {
+    # Two moments of inertia of H2S are equal at 88.3°, those of its nuclear charges at 86.6°.
+    "H2S": ("SHH", [hydrogen_sulfide(angle, 0.003) for angle in (84.0, 86.6, 88.3, 88.4, 92.0)]),
+    "ammonia": (
+        "NHHH",
+        [
+            np.array([[0, 0, 0], [1.77, 0, z], [-0.885, 1.53286, z], [-0.885, -1.53286, z]])
+            for z in (-0.72, -0.3, 0.1)
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(ROUND))
+def test_forces_hold_where_moments_of_inertia_are_equal(name):
+    """To 1e-6 hartree/bohr, 0.05 meV/Å, through H2S's degeneracy and on a symmetric top."""
+    symbols, path = ROUND[name]
+    chosen = settings("PBE", basis="sto-3g", grid_level=0)
+    mol = build_molecule(list(symbols), path[0] * BOHR_ANG, 0, chosen)
+    shot = OneShot(mol, Nothing(), chosen)
+    assert not shot.laboratory_axes
+    turn = Rotation.random(random_state=3).as_matrix()
+    for positions in path:
+        turned = positions @ turn.T
+        result = shot.step(turned)
+        for atom, axis in ((1, 0), (1, 1), (2, 2)):
+            numeric = differences_of(shot, turned, atom, axis)
+            assert result.gradient[atom, axis] == pytest.approx(numeric, abs=1e-6)
+        assert_allclose(np.cross(turned, result.gradient).sum(axis=0), 0.0, atol=1e-10)
+
+
+def test_energy_has_no_step_where_moments_of_inertia_cross():
+    chosen = settings("PBE", basis="sto-3g", grid_level=0)
+    angles = np.linspace(87.0, 89.6, 14)
+    path = [hydrogen_sulfide(angle, 0.0) for angle in angles]
+    moments = [inertia([32.06, 1.008, 1.008], x)[0] for x in path]
+    crossing = np.array([m[1] - m[0] for m in moments])
+    assert 0 < crossing.argmin() < len(angles) - 1
+    shot = OneShot(build_molecule(list("SHH"), path[0] * BOHR_ANG, 0, chosen), Nothing(), chosen)
+    energies = np.array([shot.step(x, forces=False).energy for x in path])
+    # A smooth curve: third differences of a parabola vanish. A step of 10 meV would be 4e-4.
+    assert np.abs(np.diff(energies, 3)).max() < 1e-7
+
+
+@pytest.mark.parametrize("molecule", ["oxonium", "hydroxide"])
+def test_dipole_of_an_ion_is_about_the_centre_of_mass(molecule):
+    """Shifted by the charge times the way between the centres, and the same wherever it is."""
+    shot, positions = plain_shot(molecule)
+    charge = shot.mol.charge
+    result = shot.step(positions)
+    numbers, inside = shot.numbers, result.mol.atom_coords()
+    masses = atomic_masses[numbers]
+    of_charge, of_mass = (weight @ inside / weight.sum() for weight in (numbers, masses))
+    assert np.linalg.norm(of_charge - of_mass) > 0.01
+    with result.mol.with_common_orig(of_charge):
+        electrons = np.einsum("xij,ji->x", result.mol.intor("int1e_r"), result.density_matrix)
+    about_charge = numbers @ (inside - of_charge) - electrons
+    assert_allclose(result.dipole, about_charge + charge * (of_charge - of_mass), atol=1e-9)
+    moved = shot.step(positions + np.array([3.0, -4.0, 5.0]))
+    assert_allclose(moved.dipole, result.dipole, atol=1e-8)
+    assert_allclose(moved.input_dipole, result.input_dipole, atol=1e-8)
 
 
 def test_gap_of_a_molecule_without_empty_orbitals_is_infinite():

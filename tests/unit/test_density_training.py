@@ -6,8 +6,10 @@ from density_labels import PYSCF, SECTION, SYMBOLS, labels, write_label_file
 from pyscf import dft
 
 from dft2spectra.density.committee import assign_parts, conformal_factor, rank_correlation
+from dft2spectra.density.jacobi_legendre_fit import BASIS_KEYS
+from dft2spectra.density.kinds import read_model
 from dft2spectra.density.least_squares import NormalEquations, SingularFitError, solve_ridge
-from dft2spectra.density.model import Basis, read_model
+from dft2spectra.density.model import Basis
 from dft2spectra.density.ridge import choose_ridge
 from dft2spectra.density.sampling_points import (
     WEIGHT_FLOOR,
@@ -18,7 +20,6 @@ from dft2spectra.density.sampling_points import (
     scf_density,
 )
 from dft2spectra.density.training import (
-    BASIS_KEYS,
     TrainingError,
     fit_density_model,
     fit_from_files,

@@ -9,8 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from ase import Atoms
 
+from dft2spectra.dynamics.rigid import is_linear
 from dft2spectra.molecules.equilibrium import relax
+from dft2spectra.molecules.harmonic import harmonic_reference
+from dft2spectra.molecules.shape import inertia
 from dft2spectra.molecules.sources import read_molecule
 from dft2spectra.records import read_json
 
@@ -88,7 +92,12 @@ def test_stopped_relaxation_goes_on_where_it_was(water, tmp_path):
 
 JOB = """
 import json, sys
+from ase import Atoms
+
+from dft2spectra.dynamics.rigid import is_linear
 from dft2spectra.molecules.equilibrium import relax
+from dft2spectra.molecules.harmonic import harmonic_reference
+from dft2spectra.molecules.shape import inertia
 from dft2spectra.molecules.sources import read_molecule
 water = read_molecule({"name": "water"})
 relax(water, json.loads(sys.argv[2]), sys.argv[1], progress=lambda line: print(line, flush=True))
@@ -125,3 +134,22 @@ def test_unconverged_ends_are_refused(water, tmp_path):
         run(water, tmp_path / "b.json", {**SETTINGS, "max_cycles": 2})
     with pytest.raises(ValueError, match="must be positive"):
         run(water, tmp_path / "c.json", fmax_ev_ang=0.0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_linear_molecule_from_a_rough_start_is_linear(seed, tmp_path):
+    """HCN has two bending modes of equal wavenumber, however it was found."""
+    straight = np.array([[0.0, 0.0, -1.06], [0.0, 0.0, 0.0], [0.0, 0.0, 1.16]])
+    rough = straight + np.random.default_rng(seed).normal(0.0, 0.08, (3, 3))
+    start = {"name": "HCN", "formula": "CHN", "symbols": ["H", "C", "N"], "charge": 0}
+    relaxed, _ = run({**start, "positions_ang": rough.tolist()}, tmp_path / "r.json")
+    masses = [1.008, 12.011, 14.007]
+    assert inertia(masses, relaxed["positions_ang"])[0][0] < 1e-12
+    assert relaxed["max_force_ev_ang"] < 0.005
+    harmonic = harmonic_reference(relaxed, SETTINGS, progress=lambda line: None)
+    wavenumbers = harmonic["frequencies_cm1"]
+    assert len(wavenumbers) == 4
+    assert wavenumbers[0] == pytest.approx(wavenumbers[1], abs=15.0)
+    assert 600 < wavenumbers[0] < 900
+    atoms = Atoms(relaxed["symbols"], relaxed["positions_ang"])
+    assert is_linear(atoms)

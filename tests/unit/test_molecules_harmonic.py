@@ -85,7 +85,7 @@ def test_negative_curvature_is_a_negative_number():
     [
         ([[0, 0, 0], [0, 0, 1.1]], 5),
         ([[0, 0, 0], [0.3, 0.2, 1.1], [-0.6, -0.4, -2.2]], 5),
-        ([[0, 0, 0], [0, 0, 1.1], [0, 0.02, 2.2]], 6),
+        ([[0, 0, 0], [0, 0, 1.1], [0, 0.2, 2.2]], 6),
     ],
 )
 def test_rigid_motions_of_linear_and_bent_molecules(positions, count):

@@ -1,4 +1,4 @@
-"""Charge-density model (Jacobi–Legendre) and the one-shot Kohn–Sham step that it feeds."""
+"""Charge-density models of two kinds and the one-shot Kohn–Sham step that they feed."""
 
 import hashlib
 import os

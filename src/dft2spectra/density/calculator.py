@@ -1,6 +1,6 @@
 """ASE calculator of the one-shot Kohn–Sham step, watched by its guards."""
 
-import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from dft2spectra.density import guards as guards_module
-from dft2spectra.density import model as model_module
 from dft2spectra.density import one_shot as one_shot_module
 from dft2spectra.density.guards import (
     SCF,
@@ -24,23 +23,26 @@ from dft2spectra.density.guards import (
     read_guards,
     self_consistent,
 )
-from dft2spectra.density.model import DensityModel, ModelError, read_model
+from dft2spectra.density.kinds import METHOD_VERSIONS, read_model
 from dft2spectra.density.one_shot import OneShot, OneShotError
+from dft2spectra.density.predictor import ModelError, Predictor
 from dft2spectra.dynamics.stops import TrajectoryStopped
 from dft2spectra.molecules.contacts import COLLISION, closest_contact
 from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
 from dft2spectra.records import content_hash, read_json
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
-METHOD_VERSION = 1  # covers the conversion of results and what a remedy replaces
+METHOD_VERSION = 2  # covers the conversion of results and what a remedy replaces
+
+logger = logging.getLogger(__name__)
 
 
 class DensityCalculator(Calculator):
     """Energy (eV), forces (eV/Å) and dipole (e Å) from one diagonalisation per geometry.
 
     The energy is that of Harris and Foulkes and the forces are its exact gradient. Both depend on
-    the geometry alone; only the guards look back, at the steps before. The dipole of a charged
-    molecule is about the centre of its nuclear charges.
+    the geometry alone; only the guards look back, at the steps before. The dipole is about the
+    centre of mass, on which that of an ion depends.
 
     Next to the properties, ``results`` holds ``diagnostics``: the numbers of
     :func:`~dft2spectra.density.guards.measure` and, zero where no remedy was needed,
@@ -52,8 +54,9 @@ class DensityCalculator(Calculator):
     model
         Density model made for this molecule's elements and charge and for these settings.
     molecule
-        ``symbols``, ``positions_ang`` and ``charge``. The positions decide once on the axes of the
-        grid: those of the laboratory for linear and round molecules, else the molecule's own.
+        ``symbols``, ``positions_ang`` and ``charge``. The axes of the grid are Eckart's on these
+        positions, so that results depend on them, too, by the noise of the grid. A linear molecule
+        takes those of the laboratory, which is logged.
     pyscf_settings
         The ``pyscf`` section.
     guards
@@ -70,7 +73,7 @@ class DensityCalculator(Calculator):
 
     def __init__(
         self,
-        model: DensityModel,
+        model: Predictor,
         molecule: Mapping[str, Any],
         pyscf_settings: Mapping[str, Any],
         guards: Mapping[str, Any] | None = None,
@@ -91,20 +94,28 @@ class DensityCalculator(Calculator):
             self.symbols, molecule["positions_ang"], molecule["charge"], self.settings
         )
         self.shot = OneShot(mol, model, self.settings)
+        if self.shot.laboratory_axes:
+            logger.warning(
+                "%s is linear and has no axes of its own: its energy changes by the noise of the"
+                " grid, some 1e-5 hartree, as it turns",
+                molecule.get("name", "the molecule"),
+            )
         self.history = History.empty()
         self.identity = content_hash(
             {
-                "model": model_hash(model),
+                "model": model.identity(),
                 "symbols": self.symbols,
                 "charge": molecule["charge"],
-                "laboratory_axes": bool(self.shot.laboratory_axes),
+                "axes": None
+                if self.shot.laboratory_axes
+                else self.shot.reference.positions.round(8).tolist(),
                 "settings": self.settings,
                 "guards": vars(self.guards),
                 "method_versions": [
                     METHOD_VERSION,
                     guards_module.METHOD_VERSION,
                     one_shot_module.METHOD_VERSION,
-                    model_module.METHOD_VERSION,
+                    METHOD_VERSIONS[model.kind],
                 ],
             }
         )
@@ -208,22 +219,3 @@ class DensityCalculator(Calculator):
             },
             "frames": reasons,
         }
-
-
-def model_hash(model: DensityModel) -> str:
-    """Hash of what decides on the predictions of a model."""
-    arrays = [model.coefficients, model.committee, model.basis.terms.mixing]
-    if model.pauli is not None:
-        arrays.append(model.pauli.coefficients)
-    return content_hash(
-        {
-            "species": model.basis.species,
-            "basis": model.basis.settings,
-            "card": {
-                key: model.card.get(key) for key in ("target", "uncertainty_scale", "dipole_mixing")
-            },
-            "arrays": [
-                hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays
-            ],
-        }
-    )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dft2spectra.density.guards import geometry_uncertainty
-from dft2spectra.density.model import DensityModel
+from dft2spectra.density.predictor import Predictor
 from dft2spectra.density.sampling_points import positions_bohr
 
 COVERAGE = 0.9
@@ -60,7 +60,7 @@ def conformal_factor(actual: np.ndarray, predicted: np.ndarray) -> tuple[float, 
 
 
 def calibrate(
-    model: DensityModel,
+    model: Predictor,
     labels: Sequence[Mapping[str, Any]],
     errors_percent: Sequence[float],
     grid_level: int,

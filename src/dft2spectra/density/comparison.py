@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dft2spectra.density.model import DensityModel
+from dft2spectra.density.frame import centre_of_mass
+from dft2spectra.density.grid import Grid
 from dft2spectra.density.one_shot import OneShot
+from dft2spectra.density.predictor import Predictor
 from dft2spectra.density.sampling_points import (
     free_atom_density,
     label_grid,
     positions_bohr,
-    predicted_density,
     scf_density,
 )
 from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
@@ -73,14 +74,31 @@ class OneShotErrors(NamedTuple):
 
 
 def density_error(
-    model: DensityModel, label: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
+    model: Predictor, label: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
 ) -> DensityError:
     """Integrated error of the predicted density of a converged label."""
     grid = label_grid(label, pyscf_settings)
+    value, _ = model.evaluate(
+        list(label["symbols"]), positions_bohr(label), grid.points, grid.owner
+    )
+    return error_percent(value, model.card["target"], label, grid, pyscf_settings)
+
+
+def error_percent(
+    value: np.ndarray,
+    target: str,
+    label: Mapping[str, Any],
+    grid: Grid,
+    pyscf_settings: Mapping[str, Any],
+) -> DensityError:
+    """Integrated error of a density ``value`` (N,) on the grid of a label.
+
+    ``target`` says whether free atoms are to be added: ``difference`` or ``full``.
+    """
     truth = scf_density(label, grid.points, pyscf_settings)
     atoms = free_atom_density(label, grid.points, pyscf_settings)
     percent = 100.0 / float(grid.weights @ truth)
-    predicted = predicted_density(model, label, grid, atoms)
+    predicted = value if target == "full" else value + atoms
     return DensityError(
         percent * float(grid.weights @ np.abs(predicted - truth)),
         percent * float(grid.weights @ np.abs(atoms - truth)),
@@ -88,7 +106,7 @@ def density_error(
 
 
 def one_shot_errors(
-    model: DensityModel, label: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
+    model: Predictor, label: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
 ) -> OneShotErrors:
     """Errors of energy, forces, dipole and gap of a converged label.
 
@@ -104,10 +122,8 @@ def one_shot_errors(
     # another orientation alone moves forces by some meV/Å.
     result = OneShot(mol, model, settings, laboratory_axes=True).step(positions)
     assert result.gradient is not None
-    # The dipole of a label is about the origin; that of the step about the centre of the nuclear
-    # charges, which differs for ions.
-    charges = mol.atom_charges()
-    centre = charges @ positions / charges.sum()
+    # The dipole of a label is about the origin of its coordinates; that of an ion depends on it.
+    centre = centre_of_mass(mol.atom_charges(), positions)
     reference = label["dipole_debye"] - label["charge"] * centre * EBOHR_DEBYE
     force_unit = HARTREE_EV / BOHR_ANG
     return OneShotErrors(

@@ -29,8 +29,9 @@ from dft2spectra.density.intervals import (
     root_mean_square,
     scatter,
 )
-from dft2spectra.density.model import DensityModel, ModelError, read_model
+from dft2spectra.density.kinds import read_model
 from dft2spectra.density.one_shot import OneShotError
+from dft2spectra.density.predictor import ModelError, Predictor
 from dft2spectra.density.ridge import mixed_errors
 from dft2spectra.density.sampling_points import positions_bohr
 from dft2spectra.density.training import position_hash
@@ -75,7 +76,7 @@ def evaluate_density_model(
     Parameters
     ----------
     model_path
-        File of :meth:`dft2spectra.density.model.DensityModel.write`.
+        File of :meth:`dft2spectra.density.predictor.Predictor.write`.
     label_paths
         Files of :func:`dft2spectra.molecules.labels.label_batch`; only their test labels count.
     pyscf_settings
@@ -123,7 +124,7 @@ def evaluate_density_model(
 
 
 def check_test_set(
-    model: DensityModel, labels: Sequence[Mapping[str, Any]], pyscf_settings: Mapping[str, Any]
+    model: Predictor, labels: Sequence[Mapping[str, Any]], pyscf_settings: Mapping[str, Any]
 ) -> None:
     """Refuse labels that cannot judge this model.
 
@@ -153,7 +154,7 @@ def check_test_set(
 
 
 def compare_all(
-    model: DensityModel,
+    model: Predictor,
     labels: Sequence[Mapping[str, Any]],
     pyscf_settings: Mapping[str, Any],
     progress: Callable[[str], None] = print,
@@ -193,7 +194,7 @@ def compare_all(
 
 
 def _compare(
-    model: DensityModel, label: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
+    model: Predictor, label: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
 ) -> tuple[dict[Column, Any], np.ndarray]:
     density = density_error(model, label, pyscf_settings)
     started = time.perf_counter()

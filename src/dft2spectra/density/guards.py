@@ -16,14 +16,14 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from dft2spectra.density.frame import frame_gradient, molecular_frame
+from dft2spectra.density.frame import centre_of_mass
 from dft2spectra.density.grid import atom_grid, build_grid
-from dft2spectra.density.model import DensityModel, ModelError
 from dft2spectra.density.one_shot import OneShot, Result
+from dft2spectra.density.predictor import ModelError, Predictor
 from dft2spectra.molecules.pyscf_input import build_mean_field, complete_settings
 from dft2spectra.units import EBOHR_DEBYE, HARTREE_EV
 
-METHOD_VERSION = 1  # covers what is measured and the self-consistent remedy
+METHOD_VERSION = 2  # covers what is measured and the self-consistent remedy
 
 RECORD, STOP, SCF = "record", "stop", "scf"
 ACTIONS = (RECORD, STOP, SCF)
@@ -251,9 +251,9 @@ def self_consistent(shot: OneShot, result: Result, positions: NDArray, cycles: i
     gradient = gradients.kernel()
     inside = result.mol.atom_coords()
     if not shot.laboratory_axes:
-        gradient = frame_gradient(gradient, inside, shot.numbers)
+        gradient = shot.reference.gradient(gradient, inside)
     rotation = aligning_rotation(inside, positions)
-    centre = shot.numbers @ inside / shot.numbers.sum()
+    centre = centre_of_mass(shot.numbers, inside)
     dipole = mean_field.dip_moment(unit="AU", origin=centre, verbose=0)
     return Remedy(
         energy=float(energy),
@@ -266,7 +266,7 @@ def self_consistent(shot: OneShot, result: Result, positions: NDArray, cycles: i
 
 
 def geometry_uncertainty(
-    model: DensityModel,
+    model: Predictor,
     symbols: Sequence[str],
     positions: NDArray,
     grid_level: int,
@@ -277,7 +277,7 @@ def geometry_uncertainty(
     ``100 Σ_g w_g s_g / N_e`` with the spread s of the committee, times the ``uncertainty_scale`` of
     the model's card (1 without one), summed over a sample of the integration grid. The sample is
     drawn once per element, rides on the atoms and holds with each point its mirror images in the
-    planes of the molecular frame: rotations, reflections and renumbering change nothing.
+    planes of the principal axes: rotations, reflections and renumbering change nothing.
 
     Parameters
     ----------
@@ -296,10 +296,7 @@ def geometry_uncertainty(
             "the density model has no committee: fit it again with density_model.committee"
         )
     numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
-    frame = molecular_frame(numbers, positions)
-    inside = positions
-    if not frame.degenerate:
-        inside = (positions - frame.centre) @ frame.rotation.T
+    inside = _along_principal_axes(numbers, positions)
     grid = build_grid(numbers, inside, grid_level)
     samples = [_sample(int(number), grid_level, points // len(numbers)) for number in numbers]
     first = np.searchsorted(grid.owner, np.arange(len(numbers)))
@@ -309,6 +306,16 @@ def geometry_uncertainty(
     electrons = numbers.sum() - model.card.get("charge", 0)
     scale = model.card.get("uncertainty_scale", 1.0)
     return float(100.0 * scale * (weights @ spread) / electrons)
+
+
+def _along_principal_axes(numbers: NDArray, positions: NDArray) -> NDArray:
+    """Positions (atoms, 3) about the centre of the nuclear charges, along their principal axes.
+
+    Any axes of two equal moments will do: a sample of the grid is asked for no derivative.
+    """
+    centred = positions - numbers @ positions / numbers.sum()
+    axes = np.linalg.eigh((numbers[:, None] * centred).T @ centred)[1]
+    return centred @ axes
 
 
 @cache
@@ -334,7 +341,7 @@ def _sample(number: int, level: int, count: int) -> tuple[NDArray, NDArray]:
 
 
 def check_compatible(
-    model: DensityModel, pyscf_settings: Mapping[str, Any], charge: int, symbols: Sequence[str]
+    model: Predictor, pyscf_settings: Mapping[str, Any], charge: int, symbols: Sequence[str]
 ) -> None:
     """Refuse what the model was not made for: functional, bases, charge, elements.
 
@@ -343,7 +350,7 @@ def check_compatible(
     ModelError
         Naming the setting, its value and that of the model.
     """
-    model.basis.numbered(list(symbols))
+    model.check_species(symbols)
     made = model.card.get("pyscf")
     if made is None or "charge" not in model.card:
         raise ModelError("the card of the density model does not say what it was made for")

@@ -42,6 +42,7 @@ from dft2spectra.density.exchange_correlation import (
     half_matrix,
     output_density,
 )
+from dft2spectra.density.frame import centre_of_mass
 from dft2spectra.density.grid import Grid, build_grid, weight_gradient
 from dft2spectra.density.orbitals import density_force, evaluate
 
@@ -67,7 +68,7 @@ class Result:
     energy, gradient
         Hartree, and hartree/bohr with shape (atoms, 3) or None.
     dipole
-        e bohr, shape (3,), of the density matrix about the centre of the nuclear charges.
+        e bohr, shape (3,), of the density matrix about the centre of mass.
     input_dipole
         The same of the input density.
     density_matrix, orbitals, orbital_energies, occupied
@@ -246,12 +247,11 @@ class Step:
         )
 
     def _input_dipole(self) -> np.ndarray:
-        """Dipole of nuclei and input density about the centre of the nuclear charges, e bohr.
+        """Dipole of nuclei and input density about the centre of mass, e bohr.
 
         The free atoms, round and neutral, have none.
         """
-        charges = self.shot.numbers
-        centre = charges @ self.positions / charges.sum()
+        centre = centre_of_mass(self.shot.numbers, self.positions)
         return -(self.grid.weights * self.delta) @ (self.grid.points - centre)
 
     def _grid_gradient(
@@ -352,9 +352,9 @@ def _chunks(owner: np.ndarray) -> list[slice]:
 
 
 def _dipole(mol: gto.Mole, dm: np.ndarray) -> np.ndarray:
-    """Dipole in e bohr about the centre of the nuclear charges."""
+    """Dipole in e bohr about the centre of mass."""
     charges, positions = mol.atom_charges(), mol.atom_coords()
-    centre = charges @ positions / charges.sum()
+    centre = centre_of_mass(charges, positions)
     with mol.with_common_orig(centre):
         electrons = np.einsum("xij,ji->x", mol.intor("int1e_r"), dm)
     return charges @ (positions - centre) - electrons

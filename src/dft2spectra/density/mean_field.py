@@ -10,8 +10,8 @@ from pyscf.grad import rks as rks_gradients
 from pyscf.lib import logger
 
 from dft2spectra.density.guards import check_compatible
-from dft2spectra.density.model import DensityModel
 from dft2spectra.density.one_shot import OneShot, Result
+from dft2spectra.density.predictor import Predictor
 from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
 from dft2spectra.units import BOHR_ANG
 
@@ -51,7 +51,7 @@ class OneShotRKS(dft.rks.RKS):
 
     _keys = {"model", "one_shot_settings", "one_shot"}  # noqa: RUF012  (the name is PySCF's)
 
-    def __init__(self, mol: gto.Mole, model: DensityModel, settings: Mapping[str, Any]) -> None:
+    def __init__(self, mol: gto.Mole, model: Predictor, settings: Mapping[str, Any]) -> None:
         chosen = complete_settings(settings)
         if mol.spin:
             raise ValueError(

@@ -9,10 +9,9 @@ For functionals that depend on the kinetic energy density a second model of the 
 Pauli part (:mod:`dft2spectra.density.exchange_correlation`) minus that of the spherical atoms.
 """
 
-import json
 import math
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,23 +22,22 @@ from dft2spectra.density.grid import point_blocks
 from dft2spectra.density.harmonics import gradient_table, normalisation
 from dft2spectra.density.invariants import Tensors, Terms
 from dft2spectra.density.moments import moments
+from dft2spectra.density.predictor import (
+    JACOBI_LEGENDRE,
+    ModelError,
+    Predictor,
+    jackknife_spread,
+)
 from dft2spectra.density.radial import MAX_ALPHA, recurrences
-from dft2spectra.records import whole_file
 from dft2spectra.units import BOHR_ANG
 
 METHOD_VERSION = 2  # covers radial, harmonics, moments, couplings and invariants
 
-FORMAT = "dft2spectra density model"
-FORMAT_VERSION = 2
 Y_00 = 0.5 / np.sqrt(np.pi)  # the harmonic of degree 0, part of the one-body moments
 NOTHING = np.empty((0, 0, 0, 0))
 SPARE_BLOCKS = 8  # the number of points that are asked for changes a little from step to step
 KEPT_BYTES = 1e9  # most memory for what is kept between value and gradient
 BLOCK = LANES  # points at once: enough for the vector units, few enough for the cache
-
-
-class ModelError(ValueError):
-    """A density model that does not fit what it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def moments_around(
 
 
 @dataclass
-class DensityModel:
+class DensityModel(Predictor):
     """Coefficients of the difference density and what they were made for.
 
     Parameters
@@ -166,6 +164,14 @@ class DensityModel:
     committee: np.ndarray
     card: dict[str, Any]
     pauli: "DensityModel | None" = None
+
+    kind = JACOBI_LEGENDRE
+    format_version = 2
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Elements that the model knows, in alphabetical order."""
+        return self.basis.species
 
     def __post_init__(self) -> None:
         self._tensors = self._arguments(self.coefficients)
@@ -270,62 +276,41 @@ class DensityModel:
                 for member in self._members
             ]
         )
-        # delete-a-part jackknife: (K − 1)/K times the sum of squared deviations
-        return np.sqrt((len(values) - 1) * values.var(axis=0))
+        return jackknife_spread(values)
 
-    def write(self, path: str | Path) -> None:
-        """Write the model as .npz with its card inside, under a temporary name first."""
-        card = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "species": list(self.basis.species),
-            "settings": self.basis.settings,
-            **self.card,
+    def judged_by(self, committee: np.ndarray, card: dict[str, Any]) -> "DensityModel":
+        """The same model with a committee and another card."""
+        return replace(self, committee=committee, card=card)
+
+    def header(self) -> dict[str, Any]:
+        """Species and settings of the basis."""
+        return {"species": list(self.basis.species), "settings": self.basis.settings}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Channels and coefficients."""
+        result = {
+            "mixing": self.basis.terms.mixing,
+            "coefficients": self.coefficients,
+            "committee": self.committee,
         }
-        pauli: dict[str, Any] = {}
         if self.pauli is not None:
-            pauli["pauli"] = self.pauli.coefficients
-        with whole_file(path) as temporary:
-            np.savez_compressed(
-                temporary,
-                card=np.array(json.dumps(card, sort_keys=True)),
-                mixing=self.basis.terms.mixing,
-                coefficients=self.coefficients,
-                committee=self.committee,
-                **pauli,
-            )
+            result["pauli"] = self.pauli.coefficients
+        return result
+
+    @classmethod
+    def from_file(
+        cls,
+        species: tuple[str, ...],
+        settings: dict[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        card: dict[str, Any],
+    ) -> "DensityModel":
+        """The model of a file's species, settings, arrays and card."""
+        basis = Basis(species, settings, arrays["mixing"])
+        pauli = pauli_model(basis, arrays["pauli"]) if "pauli" in arrays else None
+        return cls(basis, arrays["coefficients"], arrays["committee"], card, pauli)
 
 
 def pauli_model(basis: Basis, coefficients: np.ndarray) -> DensityModel:
     """Model of a Pauli kinetic energy density: coefficients (terms,), no committee, no card."""
     return DensityModel(basis, coefficients, np.empty((0, len(coefficients))), {})
-
-
-def read_model(path: str | Path) -> DensityModel:
-    """A model from its file.
-
-    Raises
-    ------
-    ModelError
-        The file is no density model or of another version.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            card = json.loads(str(arrays["card"]))
-            coefficients, committee = arrays["coefficients"], arrays["committee"]
-            mixing, tau = arrays["mixing"], arrays.get("pauli")
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is no readable density model: {error}") from error
-    if card.get("format") != FORMAT or card.get("format_version") != FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: format {card.get('format')!r} version {card.get('format_version')}; this "
-            f"library reads {FORMAT!r} version {FORMAT_VERSION}, so fit the model again"
-        )
-    basis = Basis(tuple(card["species"]), card["settings"], mixing)
-    kept = {
-        k: v
-        for k, v in card.items()
-        if k not in ("format", "format_version", "species", "settings")
-    }
-    pauli = None if tau is None else pauli_model(basis, tau)
-    return DensityModel(basis, coefficients, committee, kept, pauli)

@@ -11,15 +11,15 @@ from pyscf import dft, gto
 
 from dft2spectra.density import atoms as free_atoms
 from dft2spectra.density import pauli_atoms
-from dft2spectra.density.frame import frame_gradient, molecular_frame
+from dft2spectra.density.frame import FrameError, Reference
 from dft2spectra.density.harris_foulkes import OneShotError, Result, Step
-from dft2spectra.density.model import DensityModel, ModelError
+from dft2spectra.density.predictor import ModelError, Predictor
 
 __all__ = ["OneShot", "OneShotError", "Result"]
 
 # Covers atoms, coulomb, exchange_correlation, frame, grid, harris_foulkes, pauli_atoms, orbitals,
 # shells and tables.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 class OneShot:
@@ -28,15 +28,16 @@ class OneShot:
     Parameters
     ----------
     mol
-        The molecule in any geometry: elements, order, basis and charge count.
+        The molecule: elements, order, basis and charge, and the geometry on which the axes of all
+        others rest, its equilibrium in a trajectory.
     model
         Gives the difference density; anything with the methods of
-        :class:`~dft2spectra.density.model.DensityModel`.
+        :class:`~dft2spectra.density.predictor.Predictor`.
     settings
         The ``pyscf`` section: xc, auxiliary_basis, grid_level.
     laboratory_axes
-        Lay the grid along the axes of the laboratory, as for linear and round molecules, instead of
-        the principal axes. None decides by the geometry of ``mol``.
+        Lay the grid along the axes of the laboratory, as for a linear molecule, instead of
+        Eckart's. None decides by the geometry of ``mol``.
 
     Raises
     ------
@@ -49,7 +50,7 @@ class OneShot:
     def __init__(
         self,
         mol: gto.Mole,
-        model: DensityModel,
+        model: Predictor,
         settings: dict[str, Any],
         laboratory_axes: bool | None = None,
     ) -> None:
@@ -67,6 +68,7 @@ class OneShot:
             free_atoms.atomic_density(symbol, settings["xc"], settings["basis"])
             for symbol in self.symbols
         ]
+        self.reference = Reference(self.numbers, mol.atom_coords())
         self.kind = dft.libxc.xc_type(settings["xc"])
         self.pauli_atoms = []
         if self.kind == "MGGA":
@@ -80,27 +82,32 @@ class OneShot:
                 for symbol in self.symbols
             ]
         if laboratory_axes is None:
-            laboratory_axes = molecular_frame(self.numbers, mol.atom_coords()).degenerate
+            laboratory_axes = self.reference.linear
         self.laboratory_axes = laboratory_axes
         # Memory of the basis functions on the grid, used again by the next step.
         self.buffers: list[np.ndarray] = []
 
     def step(self, positions: np.ndarray, forces: bool = True) -> Result:
-        """The result at ``positions`` (atoms, 3), bohr; without ``forces`` it has no gradient."""
+        """The result at ``positions`` (atoms, 3), bohr; without ``forces`` it has no gradient.
+
+        Raises
+        ------
+        OneShotError
+            The geometry has broken down, or is so far from the reference that it has no axes.
+        """
         positions = np.asarray(positions, dtype=float)
         rotation, centre = np.eye(3), np.zeros(3)
         if not self.laboratory_axes:
-            frame = molecular_frame(self.numbers, positions)
-            rotation, centre = frame.rotation, frame.centre
+            try:
+                rotation, centre = self.reference.frame(positions)
+            except FrameError as error:
+                raise OneShotError(str(error)) from error
         inside = (positions - centre) @ rotation.T
         mol = self.mol.set_geom_(inside, unit="Bohr", inplace=False)
         result = Step(self, mol, inside).run(forces)
         if result.gradient is not None:
             if not self.laboratory_axes:
-                try:
-                    result.gradient = frame_gradient(result.gradient, inside, self.numbers)
-                except ValueError as error:
-                    raise OneShotError(str(error)) from error
+                result.gradient = self.reference.gradient(result.gradient, inside)
             result.gradient = result.gradient @ rotation
         result.dipole = result.dipole @ rotation
         result.input_dipole = result.input_dipole @ rotation

@@ -1,46 +1,47 @@
 """Choice of the ridge of a density model by what one diagonalisation on its density gives."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dft2spectra.density.comparison import OneShotErrors, one_shot_errors
-from dft2spectra.density.least_squares import NormalEquations, SingularFitError
-from dft2spectra.density.model import Basis, DensityModel, pauli_model
+from dft2spectra.density.least_squares import SingularFitError
 from dft2spectra.density.one_shot import OneShotError
+from dft2spectra.density.predictor import Predictor
 
 # So many validation geometries judge a ridge: each takes one diagonalisation per ridge.
 RIDGE_GEOMETRIES = 10
 
 
+class Fit(Protocol):
+    """What every kind of fit offers."""
+
+    def model(self, ridge: float, card: dict[str, Any]) -> Predictor:
+        """The model at a ridge, without a committee."""
+
+
 def compare_ridges(
-    equations: NormalEquations,
-    pauli: NormalEquations | None,
-    basis: Basis,
+    fit: Fit,
     card: dict[str, Any],
     validation: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     pyscf_settings: Mapping[str, Any],
     progress: Callable[[str], None],
-) -> tuple[list[dict[str, Any]], dict[float, tuple[DensityModel, np.ndarray, np.ndarray]]]:
+) -> tuple[list[dict[str, Any]], dict[float, tuple[Predictor, np.ndarray, np.ndarray]]]:
     """Table of the ridges, strongest first; models and errors of the usable ones.
 
-    ``pauli`` holds the equations of the Pauli kinetic energy density, if the functional depends on
-    it; they get the same ridges. The errors are those of forces and of mixed dipoles, one per
-    geometry; see :func:`best_mixing`.
+    The errors are those of forces and of mixed dipoles, one per geometry; see :func:`best_mixing`.
     """
     # Spread over the list, in which temperatures take turns.
     count = min(RIDGE_GEOMETRIES, len(validation))
     judges = [validation[i] for i in np.linspace(0, len(validation) - 1, count).round().astype(int)]
     table: list[dict[str, Any]] = []
-    fits: dict[float, tuple[DensityModel, np.ndarray, np.ndarray]] = {}
+    fits: dict[float, tuple[Predictor, np.ndarray, np.ndarray]] = {}
     for ridge in sorted(set(settings["ridge"]), reverse=True):
         row: dict[str, Any] = {"ridge": float(ridge), "geometries": count}
         try:
-            coefficients = equations.solve(ridge)
-            tau = None if pauli is None else pauli_model(basis, pauli.solve(ridge))
-            model = DensityModel(basis, coefficients, np.empty((0, len(coefficients))), card, tau)
+            model = fit.model(ridge, card)
             errors = [one_shot_errors(model, label, pyscf_settings) for label in judges]
             row |= _scores(errors)
             fits[ridge] = (

@@ -20,7 +20,7 @@ from pyscf import dft
 from dft2spectra.density.atoms import atomic_density, density_on_grid
 from dft2spectra.density.grid import Grid, build_grid, point_blocks
 from dft2spectra.density.invariants import features
-from dft2spectra.density.model import Basis, DensityModel, moments_around
+from dft2spectra.density.model import Basis, moments_around
 from dft2spectra.density.orbitals import evaluate
 from dft2spectra.density.pauli_atoms import atomic_pauli_density, pauli_on_grid
 from dft2spectra.molecules.pyscf_input import build_molecule
@@ -128,18 +128,6 @@ def free_atom_pauli_density(
     xc, basis = pyscf_settings["xc"], pyscf_settings["basis"]
     atoms = [atomic_pauli_density(symbol, xc, basis) for symbol in label["symbols"]]
     return pauli_on_grid(atoms, positions_bohr(label), points)
-
-
-def predicted_density(
-    model: DensityModel, label: Mapping[str, Any], grid: Grid, free_atoms: np.ndarray
-) -> np.ndarray:
-    """Density (N,) that the model predicts on the grid of a label, its charge not corrected.
-
-    ``free_atoms`` (N,) is what :func:`free_atom_density` gives on the same points.
-    """
-    positions = positions_bohr(label)
-    value = model.evaluate(list(label["symbols"]), positions, grid.points, grid.owner)[0]
-    return value if model.card["target"] == "full" else value + free_atoms
 
 
 def positions_bohr(label: Mapping[str, Any]) -> np.ndarray:

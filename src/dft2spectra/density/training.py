@@ -1,52 +1,42 @@
 """Fit of a density model to converged calculations, with its ridge chosen by the forces it gives.
 
-The coefficients are those of a weighted ridge regression on points of the training geometries. The
-ridge is not chosen by the density, of which forces see other parts than an integral does, but by
-the forces of one diagonalisation on the predicted density of validation geometries and, where
-forces do not tell ridges apart, by its dipoles. Test geometries have no part in it.
-
-Where the functional depends on the kinetic energy density, its Pauli part is fitted at the same
-points with the same ridge.
+Each kind of model has equations of its own (:mod:`dft2spectra.density.jacobi_legendre_fit`,
+:mod:`dft2spectra.density.coefficient_fit`); all have a ridge. It is not chosen by the density, of
+which forces see other parts than an integral does, but by the forces of one diagonalisation on the
+predicted density of validation geometries and, where forces do not tell ridges apart, by its
+dipoles. Test geometries have no part in it.
 """
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dft2spectra.columns import Status
-from dft2spectra.density import model as density_model
 from dft2spectra.density import one_shot
-from dft2spectra.density.committee import SMALLEST_COMMITTEE, assign_parts, calibrate
+from dft2spectra.density.coefficient_fit import CoefficientFit
+from dft2spectra.density.committee import SMALLEST_COMMITTEE, calibrate
 from dft2spectra.density.comparison import density_error
-from dft2spectra.density.electrostatics import electrostatic_rows
-from dft2spectra.density.least_squares import NormalEquations
-from dft2spectra.density.mixing import channel_covariance, leading_channels
-from dft2spectra.density.model import Basis, DensityModel
+from dft2spectra.density.jacobi_legendre_fit import JacobiLegendreFit
+from dft2spectra.density.kinds import METHOD_VERSIONS
+from dft2spectra.density.predictor import COEFFICIENTS, JACOBI_LEGENDRE, KINDS, Predictor
 from dft2spectra.density.ridge import choose_ridge, compare_ridges
-from dft2spectra.density.sampling_points import (
-    TARGETS,
-    Sample,
-    design_matrix,
-    draw_sample,
-    needs_tau,
-)
+from dft2spectra.density.sampling_points import TARGETS
 from dft2spectra.molecules.labels import read_labels
 from dft2spectra.molecules.pyscf_input import complete_settings, settings_hash
 from dft2spectra.records import content_hash, write_json
 
-# Covers committee, comparison, least_squares, mixing, ridge, sampling_points: the numbers of a fit.
+# Covers coefficient_fit, committee, comparison, jacobi_legendre_fit, least_squares, mixing, ridge
+# and sampling_points: the numbers of a fit.
 METHOD_VERSION = 2
 
-# The first fit, which only decides on channels, takes a part of the points and this ridge.
-FIRST_FIT = 4
-FIRST_RIDGE = 1e-9
-BASIS_KEYS = ("radial_map", "one_body", "two_body", "three_body")
+FITS: dict[str, type[JacobiLegendreFit] | type[CoefficientFit]] = {
+    JACOBI_LEGENDRE: JacobiLegendreFit,
+    COEFFICIENTS: CoefficientFit,
+}
 
 Progress = Callable[[str], None]
 Label = Mapping[str, Any]
@@ -62,7 +52,7 @@ def fit_from_files(
     pyscf_settings: Mapping[str, Any],
     model_path: str | Path,
     progress: Progress = print,
-) -> DensityModel:
+) -> Predictor:
     """Fit a model to the training labels of files; write it and, beside it, ``card.json``.
 
     Parameters
@@ -74,7 +64,7 @@ def fit_from_files(
     pyscf_settings
         The ``pyscf`` section with which the labels were made.
     model_path
-        ``.npz`` file that :func:`dft2spectra.density.model.read_model` reads.
+        ``.npz`` file that :func:`dft2spectra.density.kinds.read_model` reads.
     progress
         Receives one line per geometry.
     """
@@ -91,7 +81,7 @@ def fit_density_model(
     settings: Mapping[str, Any],
     pyscf_settings: Mapping[str, Any],
     progress: Progress = print,
-) -> DensityModel:
+) -> Predictor:
     """Model fitted to the ``train`` labels, its ridge and uncertainty to the ``validation`` ones.
 
     Parameters
@@ -100,14 +90,11 @@ def fit_density_model(
         As :func:`dft2spectra.molecules.labels.read_labels` gives them, without test labels. Those
         that did not converge are left out and counted.
     settings
-        ``target`` (difference or full), the keys of
-        :class:`~dft2spectra.density.model.Basis`, ``points_per_geometry``, ``committee`` (number of
-        parts that are left out in turn), ``electrostatic_weight``, ``ridge`` (list, relative) and
-        ``seed``.
+        The ``density_model`` section; without a ``kind`` it is ``jacobi_legendre``.
     pyscf_settings
         The ``pyscf`` section with which the labels were made.
     progress
-        Receives one line per geometry.
+        Receives one line per geometry or stage.
 
     Raises
     ------
@@ -118,43 +105,28 @@ def fit_density_model(
     """
     started = time.perf_counter()
     pyscf_settings = complete_settings(pyscf_settings)
+    settings = settings_of_kind(settings)
     _check_settings(settings)
     train, validation = _split(labels, settings, pyscf_settings)
     name = train[0]["name"]
-    basis = _make_basis(train, settings, pyscf_settings, progress)
-    card = {
-        **_made_from(train, validation, labels, settings, pyscf_settings),
-        "terms": dict(zip(("one_body", "two_body", "three_body"), basis.terms.sizes, strict=True)),
-    }
-    size = sum(basis.terms.sizes)
-    with (
-        NormalEquations(size) as equations,
-        NormalEquations(size) if needs_tau(pyscf_settings) else nullcontext() as pauli,
-    ):
-        _accumulate(equations, basis, train, settings, pyscf_settings, progress)
-        if pauli is not None:
-            pauli.add_part(_pauli_rows(basis, label, settings, pyscf_settings) for label in train)
-        seconds = {"normal_equations": time.perf_counter() - started}
-        card["n_points"] = equations.rows
-        table, fits = compare_ridges(
-            equations, pauli, basis, card, validation, settings, pyscf_settings, progress
-        )
-        best = choose_ridge({ridge: fit[1:] for ridge, fit in fits.items()})
-        coefficients, tau = fits[best][0].coefficients, fits[best][0].pauli
+    card = _made_from(train, validation, labels, settings, pyscf_settings)
+    with FITS[settings["kind"]](train, validation, settings, pyscf_settings, progress) as fit:
+        card |= fit.card
+        seconds = {"equations": time.perf_counter() - started}
+        table, fits = compare_ridges(fit, card, validation, settings, pyscf_settings, progress)
+        best = choose_ridge({ridge: found[1:] for ridge, found in fits.items()})
+        model = fits[best][0]
         card |= {
             "ridge": best,
             "ridge_table": table,
             "dipole_mixing": next(row["dipole_mixing"] for row in table if row["ridge"] == best),
             # The true optimum may lie beyond the list.
             "ridge_at_edge": len(table) > 2 and best in (table[0]["ridge"], table[-1]["ridge"]),
-            "fit_r2": equations.r2(coefficients),
+            **fit.scores(model, best),  # type: ignore[arg-type]
         }
-        if pauli is not None and tau is not None:
-            card["pauli_fit_r2"] = pauli.r2(tau.coefficients)
         seconds["ridge"] = time.perf_counter() - started - sum(seconds.values())
-        progress(f"{name}: ridge {best:g} chosen, {equations.parts} fits with a part left out")
-        members = [equations.solve(best, without=part) for part in range(equations.parts)]
-    model = DensityModel(basis, coefficients, np.array(members), card, tau)
+        progress(f"{name}: ridge {best:g} chosen, {settings['committee']} fits without a part")
+        model = fits[best][0].judged_by(fit.committee(best), card)
     errors = [density_error(model, label, pyscf_settings) for label in validation]
     percent = np.array([error.model_percent for error in errors])
     card["validation_density_error_percent"] = float(percent.mean())
@@ -175,6 +147,24 @@ def position_hash(label: Label) -> str:
     """Hash of the exact coordinates of a label."""
     positions = np.ascontiguousarray(label["positions_ang"], dtype=float)
     return hashlib.sha256(positions.tobytes()).hexdigest()[:16]
+
+
+def settings_of_kind(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the ``density_model`` section that its kind reads, flat, and the ``kind``.
+
+    Raises
+    ------
+    TrainingError
+        There is no such kind.
+    """
+    kind = section.get("kind", JACOBI_LEGENDRE)
+    if kind not in KINDS:
+        raise TrainingError(f"density_model.kind: {kind!r} is none of {', '.join(KINDS)}")
+    if kind == COEFFICIENTS:
+        shared = {"kind": kind, "committee": section["committee"], "target": "difference"}
+        return shared | section[COEFFICIENTS]
+    own = {key: value for key, value in section.items() if key != COEFFICIENTS}
+    return own | {"kind": kind}
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
@@ -256,7 +246,7 @@ def _made_from(
         "settings_hash": settings_hash(pyscf_settings),
         "method_versions": {
             "training": METHOD_VERSION,
-            "model": density_model.METHOD_VERSION,
+            "model": METHOD_VERSIONS[settings["kind"]],
             "one_shot": one_shot.METHOD_VERSION,
         },
         "n_train": len(train),
@@ -275,92 +265,3 @@ def _made_from(
 def _range(values: Sequence[float]) -> list[float] | None:
     finite = [float(value) for value in values if np.isfinite(value)]
     return [min(finite), max(finite)] if finite else None
-
-
-def _make_basis(
-    train: Sequence[Label],
-    settings: Mapping[str, Any],
-    pyscf_settings: Mapping[str, Any],
-    progress: Progress,
-) -> Basis:
-    """Basis of the model, the channels of its three-body terms taken from a first, smaller fit."""
-    basis = Basis(
-        tuple(sorted(set(train[0]["symbols"]))), {key: settings[key] for key in BASIS_KEYS}
-    )
-    three = settings["three_body"]
-    if three is None or three["channels"] >= len(basis.terms.mixing):
-        return basis
-    first = {
-        **settings,
-        "points_per_geometry": max(settings["points_per_geometry"] // FIRST_FIT, 1),
-        "committee": 1,
-        "electrostatic_weight": 0,
-    }
-    with NormalEquations(sum(basis.terms.sizes)) as equations:
-        _accumulate(equations, basis, train, first, pyscf_settings, lambda line: None)
-        coefficients = equations.solve(FIRST_RIDGE)
-    progress(
-        f"{train[0]['name']}: {three['channels']} of {len(basis.terms.mixing)} three-body channels"
-        f" kept after a first fit of {len(coefficients)} terms"
-    )
-    samples = (_sample(label, first, pyscf_settings) for label in train)
-    covariance = channel_covariance(basis, samples)
-    mixing = leading_channels(basis.terms, coefficients, three["channels"], covariance)
-    return Basis(basis.species, basis.settings, mixing)
-
-
-def _accumulate(
-    equations: NormalEquations,
-    basis: Basis,
-    train: Sequence[Label],
-    settings: Mapping[str, Any],
-    pyscf_settings: Mapping[str, Any],
-    progress: Progress,
-) -> None:
-    """Add the training geometries, part by part of the committee."""
-    parts = assign_parts(train, settings["committee"])
-    started, done = time.perf_counter(), 0
-
-    def rows(label: Label) -> tuple[np.ndarray, np.ndarray]:
-        nonlocal done
-        sample = _sample(label, settings, pyscf_settings)
-        root = np.sqrt(sample.weights)
-        matrix, right = design_matrix(basis, sample), sample.target * root
-        matrix *= root[:, None]
-        if settings["electrostatic_weight"]:
-            factor = math.sqrt(settings["electrostatic_weight"])
-            integrals, wanted = electrostatic_rows(basis, label, pyscf_settings, settings["target"])
-            matrix = np.concatenate([matrix, factor * integrals])
-            right = np.concatenate([right, factor * wanted])
-        done += 1
-        left = (time.perf_counter() - started) / done * (len(train) - done)
-        progress(
-            f"{label['name']} {label['frame']}: {len(root)} points of geometry"
-            f" {done}/{len(train)}, {left:.0f} s left"
-        )
-        return matrix, right
-
-    for part in range(settings["committee"]):
-        mine = [label for label, own in zip(train, parts, strict=True) if own == part]
-        if mine:
-            equations.add_part(rows(label) for label in mine)
-
-
-def _pauli_rows(
-    basis: Basis, label: Label, settings: Mapping[str, Any], pyscf_settings: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted rows and targets of the Pauli kinetic energy density of a geometry."""
-    sample = _sample(label, settings, pyscf_settings)
-    assert sample.pauli is not None
-    root = np.sqrt(sample.pauli_weights)
-    return design_matrix(basis, sample) * root[:, None], sample.pauli * root
-
-
-def _sample(label: Label, settings: Mapping[str, Any], pyscf_settings: Mapping[str, Any]) -> Sample:
-    return draw_sample(
-        label,
-        pyscf_settings,
-        settings["points_per_geometry"],
-        settings["seed"],
-        settings["target"],
-    )

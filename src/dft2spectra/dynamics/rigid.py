@@ -4,17 +4,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-# A relaxed linear molecule has a ratio of its smallest to its largest moment of inertia of 1e-5 or
-# less, left by the relaxation; HNCO, bent at a hydrogen only, has 0.01.
-LINEAR_INERTIA_RATIO = 1e-3
+from dft2spectra.molecules.shape import inertia, is_straight
 
 
 def principal_inertia(atoms: Atoms) -> tuple[NDArray, NDArray]:
     """Moments of inertia (3,) in amu Å², ascending, and the axes as columns (3, 3)."""
-    masses = atoms.get_masses()
-    r = atoms.get_positions() - atoms.get_center_of_mass()
-    tensor = (masses * (r**2).sum(axis=1)).sum() * np.eye(3) - (masses[:, None] * r).T @ r
-    return np.linalg.eigh(tensor)
+    moments, axes, _ = inertia(atoms.get_masses(), atoms.get_positions())
+    return moments, axes
 
 
 def is_linear(atoms: Atoms) -> bool:
@@ -22,8 +18,7 @@ def is_linear(atoms: Atoms) -> bool:
 
     Not to be asked of a snapshot: a linear molecule is bent at nearly every instant.
     """
-    moments, _ = principal_inertia(atoms)
-    return bool(moments[0] < LINEAR_INERTIA_RATIO * moments[2])
+    return is_straight(atoms.get_masses(), atoms.get_positions())
 
 
 def degrees_of_freedom(n_atoms: int, linear: bool, rotation: bool) -> int:

@@ -22,13 +22,15 @@ from dft2spectra.molecules.pyscf_input import (
     complete_settings,
     settings_hash,
 )
+from dft2spectra.molecules.shape import is_straight, straightened
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 FMAX_EV_ANG = 0.005
 MAX_STEPS = 200
+EXACTLY_STRAIGHT_ANG = 1e-6
 
 
 def relax(
@@ -59,8 +61,9 @@ def relax(
     Returns
     -------
     dict
-        The molecule with ``positions_ang`` at the minimum, ``energy_ev``, ``max_force_ev_ang``,
-        ``n_steps``, ``settings``, ``settings_hash`` and ``method_version``.
+        The molecule with ``positions_ang`` at the minimum, those of a linear one exactly on a line,
+        ``energy_ev``, ``max_force_ev_ang``, ``n_steps``, ``settings``, ``settings_hash`` and
+        ``method_version``.
 
     Raises
     ------
@@ -78,10 +81,18 @@ def relax(
         # The optimizer itself is silent: its log would show recorded steps as new.
         search = BFGS(atoms, logfile=None)
         converged = search.run(fmax=fmax_ev_ang, steps=max_steps)
+        n_steps = search.nsteps
+        if converged and _bent_by_a_little(atoms):
+            # What soft bending modes left is taken away, and what that changed along the axis.
+            atoms.positions = straightened(atoms.get_masses(), atoms.positions)
+            search = BFGS(atoms, logfile=None)
+            converged = search.run(fmax=fmax_ev_ang, steps=max_steps)
+            n_steps += search.nsteps
+            atoms.positions = straightened(atoms.get_masses(), atoms.positions)
         largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     if not converged:
         raise ValueError(
-            f"{name}: a force of {largest:.4f} eV/Å is left after {search.nsteps} steps (wanted"
+            f"{name}: a force of {largest:.4f} eV/Å is left after {n_steps} steps (wanted"
             f" {fmax_ev_ang}); raise pyscf.grid_level or lower pyscf.conv_tol, allow more steps, or"
             " start from a better geometry"
         )
@@ -90,11 +101,18 @@ def relax(
         "positions_ang": atoms.positions.tolist(),
         "energy_ev": float(atoms.get_potential_energy()),
         "max_force_ev_ang": largest,
-        "n_steps": search.nsteps,
+        "n_steps": n_steps,
         "settings": complete_settings(settings),
         "settings_hash": settings_hash(settings),
         "method_version": METHOD_VERSION,
     }
+
+
+def _bent_by_a_little(atoms: Atoms) -> bool:
+    """Whether a molecule counts as linear and is not exactly so."""
+    masses, positions = atoms.get_masses(), atoms.positions
+    beside = np.abs(straightened(masses, positions) - positions).max()
+    return bool(beside > EXACTLY_STRAIGHT_ANG and is_straight(masses, positions))
 
 
 class _RecordedKohnSham(Calculator):

@@ -22,6 +22,7 @@ from dft2spectra.molecules.pyscf_input import (
     complete_settings,
     settings_hash,
 )
+from dft2spectra.molecules.shape import inertia, is_straight
 from dft2spectra.units import (
     AMU_ME,
     BOHR_ANG,
@@ -31,10 +32,8 @@ from dft2spectra.units import (
     KM_MOL_PER_E2_AMU,
 )
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
-# Moments of inertia below this share of the largest belong to the axis of a linear molecule.
-LINEAR_TOLERANCE = 1e-8
 # A reference away from the minimum mixes the gradient into the second derivatives.
 LARGEST_FORCE_EV_ANG = 0.05
 
@@ -63,7 +62,8 @@ def harmonic_reference(
         orthonormal in mass-weighted coordinates; ``dipole_derivatives_e`` (3 atoms, 3);
         ``hessian_ha_bohr2`` (3 atoms, 3 atoms); ``rigid_cm1``, what translations and rotations
         show before they are projected out, a measure of the grid; ``n_imaginary``, ``energy_ev``,
-        ``dipole_debye``, ``max_force_ev_ang``, ``settings`` and ``settings_hash``.
+        ``dipole_debye`` about the centre of mass, ``max_force_ev_ang``, ``settings`` and
+        ``settings_hash``.
 
     Raises
     ------
@@ -93,6 +93,8 @@ def harmonic_reference(
     natural = [float(atomic_masses[atomic_numbers[symbol]]) for symbol in symbols]
     masses = np.array(molecule.get("masses_amu", natural), dtype=float)  # of isotopes, if named
     frequencies, modes, rigid = normal_modes(hessian, masses, positions)
+    origin = masses @ built.atom_coords() / masses.sum()
+    dipole = mean_field.dip_moment(unit="AU", origin=origin, verbose=0)
     return {
         "name": name,
         "formula": molecule["formula"],
@@ -109,7 +111,7 @@ def harmonic_reference(
         "dipole_derivatives_e": dipole_derivatives.tolist(),
         "hessian_ha_bohr2": hessian.tolist(),
         "energy_ev": float(energy) * HARTREE_EV,
-        "dipole_debye": (mean_field.dip_moment(unit="AU", verbose=0) * EBOHR_DEBYE).tolist(),
+        "dipole_debye": (dipole * EBOHR_DEBYE).tolist(),
         "max_force_ev_ang": largest,
         "settings": complete_settings(settings),
         "settings_hash": settings_hash(settings),
@@ -171,23 +173,20 @@ def second_derivatives(mean_field: dft.rks.RKS) -> tuple[NDArray, NDArray]:
     return 0.5 * (matrix + matrix.T), derivatives.reshape(size, 3)
 
 
-def rigid_motions(masses: ArrayLike, positions: ArrayLike) -> NDArray:
+def rigid_motions(masses: ArrayLike, positions_ang: ArrayLike) -> NDArray:
     """Orthonormal mass-weighted translations and rotations, shape (3 atoms, 5 or 6).
 
     Rotations are infinitesimal ones about the centre of mass; the one about the axis of a linear
-    molecule moves nothing and is left out.
+    molecule (:func:`~dft2spectra.molecules.shape.is_straight`) moves nothing and is left out.
     """
     masses = np.asarray(masses, dtype=float)
-    positions = np.asarray(positions, dtype=float)
     root = np.sqrt(masses)[:, None]
-    centred = positions - masses @ positions / masses.sum()
     translations = [(root * axis).ravel() / np.sqrt(masses.sum()) for axis in np.eye(3)]
-    inertia = np.einsum("a,ai,aj->ij", masses, centred, centred)
-    moments, axes = np.linalg.eigh(np.trace(inertia) * np.eye(3) - inertia)
+    moments, axes, centred = inertia(masses, positions_ang)
+    first = 1 if is_straight(masses, positions_ang) else 0
     rotations = [
         (root * np.cross(axis, centred)).ravel() / np.sqrt(moment)
-        for moment, axis in zip(moments, axes.T, strict=True)
-        if moment > LINEAR_TOLERANCE * moments[-1]
+        for moment, axis in zip(moments[first:], axes.T[first:], strict=True)
     ]
     return np.array(translations + rotations).T
 
