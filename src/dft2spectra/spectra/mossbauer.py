@@ -33,7 +33,7 @@ from dft2spectra.spectra.figures import (
 )
 
 # Counts for components, doppler, lineshape and nuclear too.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 LINE_COLUMNS = (
     "structure_id",
