@@ -21,9 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from dft2spectra.measured.calibration import with_free_source
 from dft2spectra.measured.fit import Fit, fit, inflation, start_areas
 from dft2spectra.measured.library import unknown_phase
 from dft2spectra.measured.model import Instrument, Model
+from dft2spectra.measured.patterns import POWDER, site_lines
 from dft2spectra.measured.phases import PhasePrior
 from dft2spectra.measured.scan import Scanner, Start
 from dft2spectra.measured.spectrum import Spectrum
@@ -40,6 +42,10 @@ QUICK_STEPS = 25
 # Standard deviations of its prior by which a hyperfine parameter may differ: further off, it is not
 # the phase that the library means.
 FARTHEST = 3.0
+# Depth of the absorption from which the shape of the source's line can be told from it.
+DEEP = 0.15
+# Part of the width of lines by which two phases have to differ in one line at least.
+RESOLVED = 0.6
 # Rounds in which a phase may give way to a better one.
 MOST_SWAPS = 6
 # Above this inflation phases are missing, and the one that explains most is taken with the errors of
@@ -59,11 +65,15 @@ class Presence:
 
 @dataclass(frozen=True)
 class Identification:
-    """The best set of phases, fitted, and how sure each of them is."""
+    """The best set of phases, fitted, and how sure each of them is.
+
+    ``margin`` is the logarithm of the odds of its instrument against the next best one.
+    """
 
     found: Fit
     presence: list[Presence]
     inflation: float
+    margin: float = math.inf
 
 
 class Search:
@@ -77,6 +87,11 @@ class Search:
         area_range: float,
     ) -> None:
         self.spectrum, self.instrument = spectrum, instrument
+        known = {name for name, _ in instrument.free}
+        # An uncalibrated spectrum whose absorption is deep shows the line of the source as well.
+        self.source_open = instrument.source_open and spectrum.depth > DEEP and (
+            "source.share" not in known
+        )
         self.candidates = list(candidates)
         self.area_range = area_range
         self.cost = math.log(max(len(self.candidates), 2))
@@ -89,7 +104,7 @@ class Search:
 
     def odds(self, found: Fit, inflation: float) -> float:
         """Logarithm of the probability of a set, up to a constant."""
-        if strange(found):
+        if strange(found) or unresolved(found):
             return -math.inf
         unknown = sum(not phase.known for phase in found.model.phases)
         cost = self.cost * len(found.model.phases) + UNKNOWN_COST * unknown
@@ -145,6 +160,8 @@ class Search:
         """The set with the highest odds that adding and removing phases finds."""
         best = self.empty()
         while len(best.model.phases) < MOST_PHASES:
+            if self.source_open and best.model.phases:
+                best = self.with_source(best)
             trials = [self.added(best, start) for start in self.starts(best, FITTED, 1)]
             if not trials:
                 break
@@ -161,6 +178,14 @@ class Search:
             )
             best = self.pruned(better, self.inflation(better))
         return fit(best.model, self.spectrum, best.values)
+
+    def with_source(self, found: Fit) -> Fit:
+        """The fit, with the line of the source free from here on where that mends it."""
+        better = with_free_source(found, self.spectrum)
+        if better is not found:
+            logger.info("source fitted, reduced χ² %.3f", better.chi2_reduced)
+            self.instrument, self.source_open = better.model.instrument, False
+        return better
 
     def inflation(self, found: Fit) -> float:
         """Factor on the variances of the counts that the misfit of a model asks for."""
@@ -231,9 +256,46 @@ def strange(found: Fit) -> bool:
     return False
 
 
+def unresolved(found: Fit) -> bool:
+    """Whether a phase lies under another one, line by line, closer than their widths resolve.
+
+    Such a pair is one phase with a shape of lines that the model does not know, or two that the
+    spectrum cannot tell apart: either way it names one of them, and the other as confusable.
+    """
+    sites = [
+        [_lines(found, number, i) for i in range(len(phase.sites))]
+        for number, phase in enumerate(found.model.phases)
+    ]
+    return any(
+        all(any(_covers(one, other) for other in others) for one in own)
+        for i, own in enumerate(sites)
+        for j, others in enumerate(sites)
+        if i != j
+    )
+
+
+def _lines(found: Fit, number: int, i: int) -> tuple[np.ndarray, float]:
+    """Positions of the lines of a site and their width as seen."""
+    site, prefix = found.model.phases[number].sites[i], f"{number}.{i}."
+    quadrupole = found[prefix + "quadrupole"] if site.quadrupole is not None else 0.0
+    field = found[prefix + "field"] if site.field is not None else 0.0
+    lines = site_lines(site.kind, found[prefix + "shift"], quadrupole, field, POWDER, site.orbits)
+    source = found.model.fitted_source(found.values).width_mm_s
+    return lines.position, math.exp(found[prefix + "log_width"]) + source
+
+
+def _covers(one: tuple[np.ndarray, float], other: tuple[np.ndarray, float]) -> bool:
+    """Whether the lines of two sites coincide, each with its nearest."""
+    if (len(one[0]) > 2) != (len(other[0]) > 2):
+        return False
+    apart = np.abs(one[0][:, None] - other[0][None, :])
+    farthest = max(apart.min(axis=0).max(), apart.min(axis=1).max())
+    return bool(farthest < RESOLVED * 0.5 * (one[1] + other[1]))
+
+
 def identify_phases(
     spectrum: Spectrum,
-    instrument: Instrument,
+    instruments: Sequence[Instrument],
     candidates: Sequence[PhasePrior],
     area_range: float,
 ) -> Identification:
@@ -241,15 +303,22 @@ def identify_phases(
 
     Parameters
     ----------
-    instrument
-        Velocity scale, source and what of them is free.
+    instruments
+        Velocity scale, source and what of them is free; several where it is open, the sign of the
+        velocity for example, of which the one is taken under which the phases fit best.
     candidates
         The library.
     area_range
         Largest area of a phase in mm/s.
     """
-    search = Search(spectrum, instrument, candidates, area_range)
-    found, presence, level = search.settled(search.run())
+    searches = [Search(spectrum, one, candidates, area_range) for one in instruments]
+    tried = [search.run() for search in searches]
+    common = min(search.inflation(found) for search, found in zip(searches, tried, strict=True))
+    odds = [search.odds(found, common) for search, found in zip(searches, tried, strict=True)]
+    order = np.argsort(odds)
+    best = int(order[-1])
+    margin = float(odds[best] - odds[order[-2]]) if len(odds) > 1 else math.inf
+    search = searches[best]
+    found, presence, level = search.settled(tried[best])
     found = fit(found.model, spectrum, found.values, level)
-    return Identification(found, presence, level)
-
+    return Identification(found, presence, level, margin)

@@ -25,7 +25,8 @@ class Instrument:
     Without a drive, ``velocity_mm_s`` are the velocities of the points. ``offset_mm_s`` is the
     velocity at which α-Fe would lie: it is added to all shifts. ``free`` names the parameters that
     the fit may change, with their priors: those of the drive, ``offset``, for given velocities
-    ``maximum`` as a factor on them, and fields of the source as ``source.<field>``.
+    ``maximum`` as a factor on them, and fields of the source as ``source.<field>``. Where
+    ``source_open``, nothing is known of the source's line.
     """
 
     drive: drive.Drive | None
@@ -33,6 +34,7 @@ class Instrument:
     offset_mm_s: float
     free: tuple[tuple[str, Prior], ...] = ()
     source: absorber.Source = absorber.Source(NATURAL_MM_S)
+    source_open: bool = False
     width_mm_s: float = WIDTH_MM_S
     texture: Prior = TEXTURE
 
@@ -123,7 +125,7 @@ class Model:
                 0.3 * site.spread,
             )
             if phase.free_weights and i > 0:
-                own["log_weight"] = self._add(name + "log_weight", Prior(0.0, 1.5, -6.0, 6.0), 0.1)
+                own["log_weight"] = self._add(name + "log_weight", Prior(0.0, 1.0, -2.0, 2.0), 0.1)
             sites.append(own)
         block["sites"] = sites
         return block
