@@ -71,7 +71,9 @@ def main() -> int:
         print(f"{arguments.file}: {error}", file=sys.stderr)
         return 1
     table = pd.read_csv(arguments.output / "phases.csv")
-    shown = [c for c in ("phase", "area_fraction", "area_fraction_error", "probability") if c in table]
+    shown = [
+        c for c in ("phase", "area_fraction", "area_fraction_error", "probability") if c in table
+    ]
     print(table[[*shown, *(c for c in ("confusable_with",) if c in table)]].to_string(index=False))
     print(f"reduced χ² {found.result.found.chi2_reduced:.3f}; written to {arguments.output}")
     for warning in found.warnings:

@@ -1,10 +1,10 @@
-"""From lines to what a source sees: absorption on a grid of energies, and the transmission integral.
+"""From lines to what a source sees: absorption on a grid of energies, transmission integral.
 
-Everything lives on an even grid of Doppler energies (mm/s) and is folded in Fourier space. A line of
-the absorber is a Lorentzian of full width Γ, broadened by a Gaussian where hyperfine parameters are
-distributed; the source is a Lorentzian of full width Γ_s with a Gaussian of its own. For an absorber
-of effective thickness t with cross section σ(E) and a part f_s of the counts that are recoil-free
-and from the 14.4 keV line, the count rate at velocity v is
+Everything lives on an even grid of Doppler energies (mm/s) and is folded in Fourier space. A line
+of the absorber is a Lorentzian of full width Γ, broadened by a Gaussian where hyperfine parameters
+are distributed; the source is a Lorentzian of full width Γ_s with a Gaussian of its own. For an
+absorber of effective thickness t with cross section σ(E) and a part f_s of the counts that are
+recoil-free and from the 14.4 keV line, the count rate at velocity v is
 
     N(v) = N₀ (1 − f_s ∫ S(E − v) [1 − exp(−t σ(E))] dE)
 
@@ -93,9 +93,7 @@ class Source:
     second_gaussian_mm_s: float = 0.0
 
 
-def source_transform(
-    grid: Grid, source: Source
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def source_transform(grid: Grid, source: Source) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Transform of the source's line and its derivatives by the names of the fields."""
     f = grid.frequency
     wave = (np.pi * SIGMA_PER_FWHM * f) ** 2
@@ -105,8 +103,9 @@ def source_transform(
     share = source.share
     # Velocities count from the centre of gravity of the line.
     centred = np.exp(2j * np.pi * f * share * source.shift_mm_s)
-    main, side = main * centred, natural * turned * centred * np.exp(
-        -2.0 * wave * source.second_gaussian_mm_s**2
+    main, side = (
+        main * centred,
+        natural * turned * centred * np.exp(-2.0 * wave * source.second_gaussian_mm_s**2),
     )
     total = (1.0 - share) * main + share * side
     return total, {
@@ -138,9 +137,7 @@ def saturated(x: np.ndarray, saturation: float) -> tuple[np.ndarray, np.ndarray,
     slope = np.exp(-argument)
     safe = np.where(small, 1.0, saturation if saturation else 1.0)
     y = np.where(small, x * (1.0 - argument / 2.0), -np.expm1(-argument) / safe)
-    by_saturation = np.where(
-        small, -(x**2) / 2.0 + saturation * x**3 / 3.0, (x * slope - y) / safe
-    )
+    by_saturation = np.where(small, -(x**2) / 2.0 + saturation * x**3 / 3.0, (x * slope - y) / safe)
     return y, slope, by_saturation
 
 

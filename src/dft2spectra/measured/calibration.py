@@ -1,10 +1,10 @@
 """The velocity scale of a spectrometer from a spectrum of an α-Fe foil.
 
-α-Fe at room temperature has 33.0 T and lines ±5.3285, ±3.0835 and ±0.8385 mm/s from its centre, the
-zero of all isomer shifts. The fit gives the maximum velocity, the folding channel, the shape of the
-drive and its deviations, and where α-Fe lies relative to the source. The foil is symmetric: turned
-round, its spectrum fits as well. The sign of the velocity therefore comes from outside, a key or the
-shift of the source, and the result says from where.
+α-Fe at room temperature has 33.0 T and lines ±5.3285, ±3.0835 and ±0.8385 mm/s from its centre,
+the zero of all isomer shifts. The fit gives the maximum velocity, the folding channel, the shape
+of the drive and its deviations, and where α-Fe lies relative to the source. The foil is symmetric:
+turned round, its spectrum fits as well. The sign of the velocity therefore comes from outside, a
+key or the shift of the source, and the result says from where.
 """
 
 import math
@@ -22,7 +22,8 @@ from dft2spectra.measured.spectrum import Spectrum, SpectrumError
 
 IRON_FIELD_T = 33.0
 # Shift of α-Fe against a source in rhodium, the most common one; others but chromium and stainless
-# steel lie on the same side (Pd −0.18, Pt −0.35, Cu −0.23 mm/s; Greenwood and Gibb 1971, table 5.1).
+# steel lie on the same side (Pd −0.18, Pt −0.35, Cu −0.23 mm/s; Greenwood and Gibb 1971, table
+# 5.1).
 RHODIUM_MM_S = -0.109
 # σ of what good drives deviate by.
 LAG, BEND, CUBIC = 0.02, 0.001, 0.0003
@@ -41,9 +42,9 @@ MAXIMA_MM_S = (2.0, 30.0)
 class Calibration:
     """Velocity scale: drive or given velocities, position of α-Fe, and the fit behind both.
 
-    ``offset_mm_s`` is the velocity of α-Fe relative to the source. ``sign_from`` says in words where
-    the sign of the velocity comes from. Errors are standard errors; where nothing was fitted they
-    are zero, and ``fit`` is ``None``.
+    ``offset_mm_s`` is the velocity of α-Fe relative to the source. ``sign_from`` says in words
+    where the sign of the velocity comes from. Errors are standard errors; where nothing was fitted
+    they are zero, and ``fit`` is ``None``.
     """
 
     drive: Drive | None

@@ -61,17 +61,9 @@ def velocities(drive: Drive) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Velocity of every channel in mm/s, and its derivatives in the parameters of the drive."""
     u, by_channel, half = reduced(drive)
     inner = 1.0 - u**2
-    scaled = (
-        u
-        + drive.bend * u**2
-        + drive.cubic * (u**3 - u)
-        + drive.lag * half * inner
-    )
+    scaled = u + drive.bend * u**2 + drive.cubic * (u**3 - u) + drive.lag * half * inner
     slope = (
-        1.0
-        + 2.0 * drive.bend * u
-        + drive.cubic * (3.0 * u**2 - 1.0)
-        - 2.0 * drive.lag * half * u
+        1.0 + 2.0 * drive.bend * u + drive.cubic * (3.0 * u**2 - 1.0) - 2.0 * drive.lag * half * u
     )
     return drive.maximum_mm_s * scaled, {
         "maximum": scaled,

@@ -31,8 +31,8 @@ MOST_STEPS = 60
 class Fit:
     """A model at its best values.
 
-    ``statistical`` and ``prior`` are the two parts of the covariance, both (p, p). ``information`` is
-    JᵀJ of the counts, ``inflation`` the factor on their variances under which the fit was made.
+    ``statistical`` and ``prior`` are the two parts of the covariance, both (p, p). ``information``
+    is JᵀJ of the counts, ``inflation`` the factor on their variances under which the fit was made.
     """
 
     model: Model
@@ -88,7 +88,7 @@ def prior_rows(model: Model) -> tuple[np.ndarray, np.ndarray]:
 def start_areas(model: Model, values: np.ndarray, spectrum: Spectrum) -> np.ndarray:
     """Values with the areas and the baseline that fit best while all else stays: linear, ≥ 0."""
     used, sigma = spectrum.used, spectrum.sigma[spectrum.used]
-    areas = [block["area"] for block in model.blocks]
+    areas = [block.area for block in model.blocks]
     values = values.copy()
     values[areas] = np.maximum(values[areas], 1e-4 * model.area_range)
     for _ in range(3):  # the absorption of a thick sample is not linear in the areas
@@ -179,10 +179,10 @@ def inflation(found: Fit, spectrum: Spectrum) -> float:
     """Factor on the variances under which the residuals would be what a right model leaves.
 
     A wrong shape of lines leaves residuals that go together over the width of a line, and errors
-    from independent counts are then too small by more than the root of the reduced χ². The variance
-    of a sum of neighbours says by how much (J.-F. Bérar and P. Lelann, J. Appl. Cryst. 24, 1 (1991)):
-    autocovariances in the order of the velocities, with weights that fall linearly to zero over
-    ``CORRELATION_MM_S``. 1 where nothing speaks against the model.
+    from independent counts are then too small by more than the root of the reduced χ². The
+    variance of a sum of neighbours says by how much (J.-F. Bérar and P. Lelann, J. Appl. Cryst.
+    24, 1 (1991)): autocovariances in the order of the velocities, with weights that fall linearly
+    to zero over ``CORRELATION_MM_S``. 1 where nothing speaks against the model.
     """
     velocity = found.model.velocity(found.values)[spectrum.used]
     order = np.argsort(velocity, kind="stable")

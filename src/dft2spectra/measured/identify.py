@@ -31,7 +31,7 @@ from dft2spectra.measured.scan import Scanner, Start
 from dft2spectra.measured.spectrum import Spectrum
 
 # Most phases of a sample, and candidates that are fitted at each step of the search.
-MOST_PHASES, FITTED = 8, 4
+MOST_PHASES, FITTED = 7, 4
 # Logarithm of the odds that a stand-in pays more than a phase of the library.
 UNKNOWN_COST = 2.0
 # Least logarithm of the odds at which a phase is taken.
@@ -47,9 +47,9 @@ DEEP = 0.15
 # Part of the width of lines by which two phases have to differ in one line at least.
 RESOLVED = 0.6
 # Rounds in which a phase may give way to a better one.
-MOST_SWAPS = 6
-# Above this inflation phases are missing, and the one that explains most is taken with the errors of
-# the counts, if χ² falls by this part at least.
+MOST_SWAPS = 3
+# Above this inflation phases are missing, and the one that explains most is taken with the errors
+# of the counts, if χ² falls by this part at least.
 INCOMPLETE, LEAST_FALL = 5.0, 0.03
 
 logger = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class Search:
         self.spectrum, self.instrument = spectrum, instrument
         known = {name for name, _ in instrument.free}
         # An uncalibrated spectrum whose absorption is deep shows the line of the source as well.
-        self.source_open = instrument.source_open and spectrum.depth > DEEP and (
-            "source.share" not in known
+        self.source_open = (
+            instrument.source_open and spectrum.depth > DEEP and ("source.share" not in known)
         )
         self.candidates = list(candidates)
         self.area_range = area_range
@@ -211,7 +211,7 @@ class Search:
 
     def settled(self, found: Fit) -> tuple[Fit, list[Presence], float]:
         """The fit after phases gave way to better ones, and how sure each phase is."""
-        for _ in range(MOST_SWAPS):
+        for swap in range(MOST_SWAPS + 1):
             level = self.inflation(found)
             rivals = [self.rivals(found, number) for number in range(len(found.model.phases))]
             best = max(
@@ -219,7 +219,7 @@ class Search:
                 key=lambda rival: self.odds(rival, level),
                 default=found,
             )
-            if self.odds(best, level) <= self.odds(found, level) + 0.1:
+            if swap == MOST_SWAPS or self.odds(best, level) <= self.odds(found, level) + 0.1:
                 break
             found = fit(best.model, self.spectrum, best.values)
             logger.info("exchanged for %s", ", ".join(p.name for p in found.model.phases))

@@ -193,9 +193,7 @@ def _measured_site(site: Mapping[str, Any], weight: float, temperature_k: float)
         raise ValueError("a site with neither a field nor a splitting")
     spread = float(site.get("spread", SPLITTING_SPREAD_MM_S))
     if splitting == 0.0:
-        return SitePrior(
-            str(site["label"]), float(weight), "singlet", shifted, spread=spread / 2.0
-        )
+        return SitePrior(str(site["label"]), float(weight), "singlet", shifted, spread=spread / 2.0)
     return SitePrior(
         str(site["label"]),
         float(weight),

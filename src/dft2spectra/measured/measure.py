@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dft2spectra.measured.calibration import AREA_RANGE, Calibration, absorbed
+from dft2spectra.measured.calibration import AREA_RANGE, absorbed
+from dft2spectra.measured.drive import Drive
 from dft2spectra.measured.figure import component_label, draw_measurement
 from dft2spectra.measured.fit import Fit, fit
 from dft2spectra.measured.identify import Identification, identify_phases
 from dft2spectra.measured.phases import PhasePrior
 from dft2spectra.measured.readers import read_spectrum
-from dft2spectra.measured.setup import Setup, prepare
+from dft2spectra.measured.setup import Setup, fold, halves_disagree, prepare
 from dft2spectra.measured.spectrum import Spectrum
 from dft2spectra.measured.tables import (
     component_table,
@@ -39,11 +40,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """A measurement with all that was found in it."""
+    """A measurement with all that was found in it; ``drive`` is that of its channels, if any."""
 
     spectrum: Spectrum
     setup: Setup
     result: Identification
+    drive: Drive | None
     warnings: list[str]
 
 
@@ -72,6 +74,15 @@ def measure(
     warnings = [*spectrum.notes, *setup.notes]
     area = AREA_RANGE * max(absorbed(spectrum, setup.calibration.maximum_mm_s), 0.01)
     result = identify_phases(spectrum, setup.instruments, candidates, area)
+    drive = result.found.model.fitted_drive(result.found.values)
+    if halves_disagree(result.found, spectrum):
+        warnings.append(
+            "the two halves of the sweep differ by more than a lag of the drive: they were added "
+            "before the fit"
+        )
+        spectrum, folded = fold(spectrum, result.found.model.instrument, result.found)
+        margin = result.margin
+        result = replace(identify_phases(spectrum, (folded,), candidates, area), margin=margin)
     if result.margin < UNDECIDED:
         warnings.append(
             "the sign of the velocity is undecided: turned round, the spectrum fits about as well;"
@@ -87,7 +98,7 @@ def measure(
     if "source.share" in result.found.model.index:
         warnings.append("the line of the source was fitted; one of natural width does not do")
     warnings.extend(_doubts(result, spectrum))
-    return Measured(spectrum, setup, result, warnings)
+    return Measured(spectrum, setup, result, drive, warnings)
 
 
 def outliers(found: Fit, spectrum: Spectrum) -> np.ndarray:
@@ -123,7 +134,7 @@ def _doubts(result: Identification, spectrum: Spectrum) -> list[str]:
             outer = 5.3285 / 33.0 * found[f"{number}.{i}.field"]
             if outer > reach:
                 warnings.append(
-                    f"{phase.name}, {site.label}: the outer lines lie beyond the velocities measured"
+                    f"{phase.name}, {site.label}: the outer lines lie beyond the measured range"
                 )
     return warnings
 
@@ -146,7 +157,7 @@ def write_measured(
     write_csv(folder / "phases.csv", phase_table(result, temperature_k))
     write_csv(folder / "components.csv", components)
     write_csv(folder / "fit.csv", table)
-    write_json(folder / "calibration.json", calibration_record(measured.setup.calibration, found))
+    write_json(folder / "calibration.json", calibration_record(measured))
     kept = table[table["used"]]
     write_json(
         folder / "fit.json",
@@ -175,10 +186,10 @@ def write_measured(
     draw_measurement(folder / "spectrum.png", table, labels, title)
 
 
-def calibration_record(calibration: Calibration, found: Fit) -> dict[str, Any]:
+def calibration_record(measured: Measured) -> dict[str, Any]:
     """``calibration.json``: the velocity scale with the folding channel of this spectrum."""
-    record = calibration.record()
-    drive = found.model.fitted_drive(found.values)
+    found, drive = measured.result.found, measured.drive
+    record = measured.setup.calibration.record()
     if drive is not None:
         record |= {
             "calibration_folding_channel": record["folding_channel"],
@@ -188,9 +199,7 @@ def calibration_record(calibration: Calibration, found: Fit) -> dict[str, Any]:
             "velocity_sign": drive.sign,
         }
     else:
-        record["velocity_factor"] = calibration.factor * (
-            found["maximum"] if "maximum" in found.model.index else 1.0
-        )
+        record["velocity_factor"] *= found["maximum"] if "maximum" in found.model.index else 1.0
     if "offset" in found.model.index:
         record |= {
             "alpha_iron_mm_s": found["offset"],

@@ -1,4 +1,4 @@
-"""Counts that a sample of phases gives in every channel, and their derivatives in all parameters."""
+"""Counts that a sample of phases gives in every channel, with derivatives in all parameters."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from dft2spectra.measured import absorber, drive, patterns
 from dft2spectra.measured.phases import PhasePrior, Prior, SitePrior
 
 NATURAL_MM_S = 0.097
+NATURAL = absorber.Source(NATURAL_MM_S)
 # Absorber lines of good samples are this wide, within a factor e^±LOG_WIDTH_SIGMA, unless the
 # calibration says otherwise.
 WIDTH_MM_S, LOG_WIDTH_SIGMA = 0.14, 0.35
@@ -33,7 +34,7 @@ class Instrument:
     velocity_mm_s: np.ndarray | None
     offset_mm_s: float
     free: tuple[tuple[str, Prior], ...] = ()
-    source: absorber.Source = absorber.Source(NATURAL_MM_S)
+    source: absorber.Source = NATURAL
     source_open: bool = False
     width_mm_s: float = WIDTH_MM_S
     texture: Prior = TEXTURE
@@ -48,6 +49,15 @@ class Parameter:
     prior: Prior
     step: float
     common: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Indices of the parameters of a phase; those of its sites by name."""
+
+    area: int
+    texture: int
+    sites: list[dict[str, int]]
 
 
 class Model:
@@ -84,9 +94,7 @@ class Model:
 
     def _common(self, baseline: float) -> None:
         free = math.inf
-        self._add(
-            "baseline", Prior(baseline, free, 0.2 * baseline, 5.0 * baseline), baseline, True
-        )
+        self._add("baseline", Prior(baseline, free, 0.2 * baseline, 5.0 * baseline), baseline, True)
         if self.instrument.drive is not None:
             self._add("position_effect", Prior(0.0, 0.05, -0.5, 0.5), 1e-3, True)
         self._add("velocity_effect", Prior(0.0, 0.02, -0.5, 0.5), 1e-3, True)
@@ -95,18 +103,16 @@ class Model:
         for name, prior in self.instrument.free:
             self._add(name, prior, steps.get(name, 0.01), True)
 
-    def _phase(self, number: int, phase: PhasePrior) -> dict[str, int | list[dict[str, int]]]:
+    def _phase(self, number: int, phase: PhasePrior) -> Block:
         """Indices of the parameters of a phase."""
         width = self.instrument.width_mm_s
         limits = math.log(NARROWEST_MM_S), math.log(WIDEST_MM_S)
-        block: dict[str, int | list[dict[str, int]]] = {
-            "area": self._add(
-                f"{number}.area",
-                Prior(0.1 * self.area_range, math.inf, 0.0, self.area_range),
-                0.1 * self.area_range,
-            ),
-            "texture": self._add(f"{number}.texture", self.instrument.texture, 0.05),
-        }
+        area = self._add(
+            f"{number}.area",
+            Prior(0.1 * self.area_range, math.inf, 0.0, self.area_range),
+            0.1 * self.area_range,
+        )
+        texture = self._add(f"{number}.texture", self.instrument.texture, 0.05)
         sites = []
         for i, site in enumerate(phase.sites):
             name = f"{number}.{i}."
@@ -127,8 +133,7 @@ class Model:
             if phase.free_weights and i > 0:
                 own["log_weight"] = self._add(name + "log_weight", Prior(0.0, 1.0, -2.0, 2.0), 0.1)
             sites.append(own)
-        block["sites"] = sites
-        return block
+        return Block(area, texture, sites)
 
     def start(self) -> np.ndarray:
         """Values to start from: the means of the priors."""
@@ -165,9 +170,7 @@ class Model:
         }
         return replace(self.instrument.source, **changed)
 
-    def _velocity(
-        self, values: np.ndarray
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    def _velocity(self, values: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
         """Velocities, their derivatives by name, shapes of the background (k, n)."""
         fitted = self.fitted_drive(values)
         if fitted is not None:
@@ -193,7 +196,7 @@ class Model:
         """Shares of the sites of a phase in its area."""
         phase, block = self.phases[number], self.blocks[number]
         weights = np.array([site.weight for site in phase.sites], float)
-        for i, own in enumerate(block["sites"]):  # type: ignore[arg-type]
+        for i, own in enumerate(block.sites):
             if "log_weight" in own:
                 weights[i] *= math.exp(values[own["log_weight"]])
         return weights / weights.sum()
@@ -257,23 +260,23 @@ class Model:
         total = np.zeros(len(self.frequency), complex)
         slopes: dict[int, np.ndarray] = {}
         for number, (phase, block) in enumerate(zip(self.phases, self.blocks, strict=True)):
-            area, texture = values[block["area"]], values[block["texture"]]
+            area, texture = values[block.area], values[block.texture]
             weights = self.weights(values, number)
             found = [
                 self._site(site, own, float(texture), values)
-                for site, own in zip(phase.sites, block["sites"], strict=True)  # type: ignore[arg-type]
+                for site, own in zip(phase.sites, block.sites, strict=True)
             ]
             mean = sum(w * x for w, (x, _) in zip(weights, found, strict=True))
             total += area * mean
-            slopes[block["area"]] = mean  # type: ignore[index]
+            slopes[block.area] = mean
             by_texture = np.zeros_like(total)
-            for weight, own, (x, own_slopes) in zip(weights, block["sites"], found, strict=True):  # type: ignore[arg-type]
+            for weight, own, (x, own_slopes) in zip(weights, block.sites, found, strict=True):
                 by_texture += area * weight * own_slopes.pop("texture")
                 for key, slope in own_slopes.items():
                     slopes[own[key]] = area * weight * slope
                 if "log_weight" in own:
                     slopes[own["log_weight"]] = area * weight * (x - mean)
-            slopes[block["texture"]] = by_texture  # type: ignore[index]
+            slopes[block.texture] = by_texture
             sites.append([x for x, _ in found])
         return sites, total, slopes
 
@@ -339,7 +342,7 @@ class Model:
         source, _ = absorber.source_transform(self.grid, self.fitted_source(values))
         result = []
         for number, block in enumerate(self.blocks):
-            area = values[block["area"]]
+            area = values[block.area]
             rows = []
             for weight, site in zip(self.weights(values, number), sites[number], strict=True):
                 own = absorber.to_energies(self.grid, area * weight * site) * share

@@ -84,9 +84,7 @@ def site_lines(
         return Lines(position, intensity, half, zero2, zero2, zero2, _DOUBLET_B)
     position = shift_mm_s + SEXTET_PER_T * field_t + SEXTET_PER_SHIFT * quadrupole_mm_s
     intensity = _SEXTET_A + _SEXTET_B * texture
-    return Lines(
-        position, intensity, SEXTET_PER_SHIFT, SEXTET_PER_T, zero6, zero6, _SEXTET_B
-    )
+    return Lines(position, intensity, SEXTET_PER_SHIFT, SEXTET_PER_T, zero6, zero6, _SEXTET_B)
 
 
 def _solve(

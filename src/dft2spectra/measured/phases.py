@@ -11,7 +11,7 @@ from dft2spectra.measured.patterns import Orbit
 
 @dataclass(frozen=True)
 class Prior:
-    """Knowledge of one number: Gaussian with this mean and σ, or, with σ infinite, anything between.
+    """Knowledge of one number: a Gaussian with this mean and σ or, with σ infinite, a range.
 
     A Gaussian is cut at ``low`` and ``high``; where σ is infinite they are the range, and the mean
     is where a fit starts.
@@ -56,9 +56,9 @@ class PhasePrior:
     """A phase: its sites and where the knowledge comes from.
 
     ``origin`` is ``measured``, ``computed``, ``predicted`` or ``unknown``; the last is what stands
-    for a phase that no library holds, with flat priors. ``free_weights`` lets the areas of the sites
-    differ from the multiplicities, for phases that are a solid solution. Of the phases of one
-    ``series``, the ends of a solid solution, a sample is taken to hold one.
+    for a phase that no library holds, with flat priors. ``free_weights`` lets the areas of the
+    sites differ from the multiplicities, for phases that are a solid solution. Of the phases of
+    one ``series``, the ends of a solid solution, a sample is taken to hold one.
     """
 
     name: str

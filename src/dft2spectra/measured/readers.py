@@ -93,8 +93,9 @@ def _channels(counts: np.ndarray, form: str, missing: int = 0) -> Spectrum:
     if len(counts) > MOST_CHANNELS:
         raise SpectrumError(f"{form}: {len(counts)} numbers, more than any analyser has channels")
     if np.any(counts != np.round(counts)):
-        raise SpectrumError(f"{form}: one column with numbers that are no counts; velocities are"
-                            " needed beside it")
+        raise SpectrumError(
+            f"{form}: one column with numbers that are no counts; velocities are needed beside it"
+        )
     return make_spectrum(counts, None, form, missing=missing)
 
 
@@ -189,9 +190,11 @@ def _columns(text: str) -> Spectrum:
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip().strip("\x1a")
         if not stripped or (stripped.startswith(COMMENT) and not rows):
-            header = [word.strip("#;%! \"'").lower() for word in re.split(r"[,;\t]", stripped)] if (
-                stripped
-            ) else header
+            header = (
+                [word.strip("#;%! \"'").lower() for word in re.split(r"[,;\t]", stripped)]
+                if (stripped)
+                else header
+            )
             continue
         cells = _cells(stripped)
         if all(NUMBER.fullmatch(cell) for cell in cells):

@@ -28,7 +28,7 @@ SCAN_WIDTHS_MM_S = (0.14, 0.5)
 
 @dataclass(frozen=True)
 class Start:
-    """A phase with values of its parameters to start a fit from, by their names within the phase."""
+    """A phase with values of its parameters to start a fit from, by their names in the phase."""
 
     phase: PhasePrior
     values: dict[str, float]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dft2spectra.measured.absorber import Source
 from dft2spectra.measured.calibration import (
     FOLDING_SIGMA,
@@ -13,7 +15,8 @@ from dft2spectra.measured.calibration import (
     Calibration,
     calibrate_velocity,
 )
-from dft2spectra.measured.drive import WAVEFORMS, Drive, find_folding_channel
+from dft2spectra.measured.drive import WAVEFORMS, Drive, find_folding_channel, velocities
+from dft2spectra.measured.fit import Fit
 from dft2spectra.measured.model import NATURAL_MM_S, WIDTH_MM_S, Instrument
 from dft2spectra.measured.phases import Prior
 from dft2spectra.measured.readers import read_spectrum
@@ -25,11 +28,13 @@ UNKNOWN_OFFSET = Prior(-0.05, 0.08, -0.4, 0.4)
 LAG_CHANGE, GIVEN_SCALE = 0.01, 0.003
 # Misfit of the two halves, in Poisson variances, from which they are no mirror images.
 WORST_MIRROR = 200.0
+# Reduced χ², of the fit and of the difference of the halves, above which they are added.
+POOR_HALVES = 1.25
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Instruments to try, more than one where the sign of the velocity is open, and what to tell."""
+    """Instruments to try, two where the sign of the velocity is open, and what to tell."""
 
     instruments: tuple[Instrument, ...]
     calibration: Calibration
@@ -80,6 +85,52 @@ def prepare(
             "maximum velocity"
         )
     return _assumed(spectrum, scale, shift, emitted, notes)
+
+
+def halves_disagree(found: Fit, spectrum: Spectrum) -> bool:
+    """Whether the two halves of a sweep differ by more than a lag of the drive and their noise.
+
+    Residuals of mirrored channels are compared: what no model of the sample could explain.
+    """
+    drive = found.model.fitted_drive(found.values)
+    if drive is None or found.chi2_reduced < POOR_HALVES:
+        return False
+    residuals = np.full(len(spectrum.counts), np.nan)
+    residuals[spectrum.used] = found.residuals
+    mirrored = residuals[_mirror(drive)]
+    return bool(np.nanmean((residuals - mirrored) ** 2) / 2.0 > POOR_HALVES)
+
+
+def _mirror(drive: Drive) -> np.ndarray:
+    """Channel that holds the same velocity on the way back, for every channel."""
+    n = drive.n_channels
+    return (round(2.0 * drive.folding_channel) - np.arange(n)) % n
+
+
+def fold(spectrum: Spectrum, instrument: Instrument, found: Fit) -> tuple[Spectrum, Instrument]:
+    """Sums of mirrored channels, with their velocities, and the instrument for them.
+
+    Channels are added as they are, about the nearest channel or middle between two, so that sums
+    are counts with Poisson errors; no numbers are interpolated.
+    """
+    drive = found.model.fitted_drive(found.values)
+    assert drive is not None
+    centre, _ = find_folding_channel(spectrum.counts, spectrum.used)
+    nearest = replace(drive, folding_channel=round(2.0 * centre) / 2.0, lag=0.0)
+    mirror = _mirror(nearest)
+    one = np.flatnonzero(np.arange(len(mirror)) < mirror)
+    two = mirror[one]
+    velocity, _ = velocities(nearest)
+    folded = Spectrum(
+        spectrum.counts[one] + spectrum.counts[two],
+        velocity[one],
+        np.hypot(spectrum.sigma[one], spectrum.sigma[two]),
+        spectrum.used[one] & spectrum.used[two],
+        f"{spectrum.form}, folded",
+        spectrum.notes,
+    )
+    free = tuple((name, prior) for name, prior in instrument.free if name == "offset")
+    return folded, replace(instrument, drive=None, velocity_mm_s=velocity[one], free=free)
 
 
 def _folded_at(spectrum: Spectrum, given: float | None, notes: list[str]) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ase.formula import Formula
 from ase.data import atomic_masses, atomic_numbers
+from ase.formula import Formula
 from scipy.stats import norm
 
 from dft2spectra.measured.fit import Fit
@@ -146,7 +146,9 @@ def component_table(found: Fit) -> pd.DataFrame:
             prefix = f"{number}.{i}."
             own = _weight_gradient(found, number, i)
             share = float(weights[i] * area[number])
-            error = np.hypot(*_propagated(found, weights[i] * gradient[number] + area[number] * own))
+            error = np.hypot(
+                *_propagated(found, weights[i] * gradient[number] + area[number] * own)
+            )
             width = float(np.exp(found[prefix + "log_width"]))
             source = found.model.fitted_source(found.values)
             spread = found[prefix + "spread"]
@@ -209,7 +211,9 @@ def runs_test(residuals: np.ndarray) -> dict[str, float]:
     return {"runs": runs, "z": z, "p_value": float(2.0 * norm.sf(abs(z)))}
 
 
-def spectrum_table(found: Fit, counts: np.ndarray, sigma: np.ndarray, used: np.ndarray) -> pd.DataFrame:
+def spectrum_table(
+    found: Fit, counts: np.ndarray, sigma: np.ndarray, used: np.ndarray
+) -> pd.DataFrame:
     """``fit.csv``: every channel with velocity against α-Fe, counts, fit, residual, sub-spectra.
 
     Sub-spectra are the counts without the absorption of all other sites.
