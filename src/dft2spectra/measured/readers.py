@@ -174,13 +174,12 @@ def _cells(line: str) -> list[str]:
         cells = [cell.strip(",") for cell in re.split(r"[;\t ]+", line)]
         if all("," not in cell or cell.count(",") == 1 for cell in cells):
             return [cell.replace(",", ".") for cell in cells if cell]
-    cells = [cell for cell in re.split(r"[,;\t ]+", line) if cell]
-    if line.count(",") >= 3 and "." not in line and len(cells) == 4:
+    if line.count(",") >= 2 and "." not in line:
         raise SpectrumError(
             f"commas both in the numbers and between them, {line[:30]!r}: write points, or put"
             " semicolons between the columns"
         )
-    return cells
+    return [cell for cell in re.split(r"[,;\t ]+", line) if cell]
 
 
 def _columns(text: str) -> Spectrum:
