@@ -31,7 +31,7 @@ def plt_text() -> str:
     for block, digits in ((VELOCITY, 4), (FOLDED / 4e5, 6), (DIP, 6), (DIP, 6)):
         for start in range(0, len(block), 8):
             text += "".join(f"{x:10.{digits}f}" for x in block[start : start + 8]) + "\n"
-    return re.sub(r"(?<![0-9])0\.", " .", text)
+    return re.sub(r" 0\.", "  .", text.replace("-0.", " -."))
 
 
 CHANNEL_FILES = {
@@ -84,8 +84,7 @@ COMMA = "\n".join(f"{v:.4f};{n}".replace(".", ",") for v, n in zip(VELOCITY, FOL
 VELOCITY_FILES = {
     "tabs.dat": rows(VELOCITY, FOLDED),
     "spaces.exp": rows(VELOCITY, FOLDED, sep="   "),
-    "header.csv": "velocity_mm_s,counts,error\n"
-    + rows(VELOCITY, FOLDED, np.sqrt(FOLDED), sep=","),
+    "header.csv": "velocity_mm_s,counts,error\n" + rows(VELOCITY, FOLDED, np.sqrt(FOLDED), sep=","),
     "order.csv": "channel,counts,velocity (mm/s)\n"
     + rows(np.arange(256), FOLDED, VELOCITY, sep=","),
     "decimal.txt": COMMA,

@@ -142,11 +142,13 @@ def saturated(x: np.ndarray, saturation: float) -> tuple[np.ndarray, np.ndarray,
 
 
 def interpolation(grid: Grid, velocity_mm_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First points and weights, (n,) and (n, 4), of cubic interpolation at the velocities."""
+    """First points and weights, (n,) and (n, 4), of cubic interpolation at the velocities.
+
+    A velocity that a search takes beyond the grid, where nothing absorbs, is that of its end.
+    """
     place = (np.asarray(velocity_mm_s, float) - grid.low) / STEP_MM_S
+    place = np.clip(place, 1.0, grid.size - 4.0)
     first = np.floor(place).astype(int) - 1
-    if first.min(initial=0) < 0 or first.max(initial=0) + 3 >= grid.size:
-        raise ValueError("a velocity lies outside the grid of energies")
     t = place - first - 1.0
     weights = np.stack(
         [

@@ -39,9 +39,12 @@ LEAST_ODDS = 0.0
 # Probability relative to the phase found from which another one is confusable with it.
 CONFUSABLE = 0.05
 QUICK_STEPS = 25
-# Standard deviations of its prior by which a hyperfine parameter may differ: further off, it is not
-# the phase that the library means.
-FARTHEST = 3.0
+# Standard deviations of its prior from which a hyperfine parameter is that of another phase than the
+# library means; the fit ends at 3.
+FARTHEST = 2.95
+# Logarithm of the odds against a set with such a phase, or with one under another. While phases are
+# still missing, what is left of them may push a parameter that far, and χ² outweighs this.
+IMPLAUSIBLE_COST = 30.0
 # Depth of the absorption from which the shape of the source's line can be told from it.
 DEEP = 0.15
 # Part of the width of lines by which two phases have to differ in one line at least.
@@ -104,10 +107,9 @@ class Search:
 
     def odds(self, found: Fit, inflation: float) -> float:
         """Logarithm of the probability of a set, up to a constant."""
-        if strange(found) or unresolved(found):
-            return -math.inf
         unknown = sum(not phase.known for phase in found.model.phases)
         cost = self.cost * len(found.model.phases) + UNKNOWN_COST * unknown
+        cost += IMPLAUSIBLE_COST * (strange(found) + unresolved(found))
         return found.log_evidence(inflation) - cost
 
     def empty(self) -> Fit:

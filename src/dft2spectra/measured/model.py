@@ -15,6 +15,8 @@ NATURAL = absorber.Source(NATURAL_MM_S)
 # calibration says otherwise.
 WIDTH_MM_S, LOG_WIDTH_SIGMA = 0.14, 0.35
 NARROWEST_MM_S, WIDEST_MM_S = 0.04, 2.0
+# Standard deviations of its prior that a hyperfine parameter may be off.
+FARTHEST_SIGMA = 3.0
 SATURATION = Prior(1.4, 1.0, 0.0, 8.0)
 TEXTURE = Prior(patterns.POWDER, 0.05, 0.0, 1.0)
 
@@ -49,6 +51,18 @@ class Parameter:
     prior: Prior
     step: float
     common: bool = False
+
+
+def cut(prior: Prior) -> Prior:
+    """The prior of a hyperfine parameter, ended where it would be that of another phase."""
+    if not math.isfinite(prior.sigma):
+        return prior
+    reach = FARTHEST_SIGMA * prior.sigma
+    return replace(
+        prior,
+        low=max(prior.low, prior.mean - reach),
+        high=min(prior.high, prior.mean + reach),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,11 +130,11 @@ class Model:
         sites = []
         for i, site in enumerate(phase.sites):
             name = f"{number}.{i}."
-            own = {"shift": self._add(name + "shift", site.shift, 0.02)}
+            own = {"shift": self._add(name + "shift", cut(site.shift), 0.02)}
             if site.quadrupole is not None:
-                own["quadrupole"] = self._add(name + "quadrupole", site.quadrupole, 0.02)
+                own["quadrupole"] = self._add(name + "quadrupole", cut(site.quadrupole), 0.02)
             if site.field is not None:
-                own["field"] = self._add(name + "field", site.field, 0.2)
+                own["field"] = self._add(name + "field", cut(site.field), 0.2)
             sigma = LOG_WIDTH_SIGMA if phase.known else 2.0 * LOG_WIDTH_SIGMA
             own["log_width"] = self._add(
                 name + "log_width", Prior(math.log(width), sigma, *limits), 0.1

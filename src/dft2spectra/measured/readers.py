@@ -174,12 +174,14 @@ def _cells(line: str) -> list[str]:
         cells = [cell.strip(",") for cell in re.split(r"[;\t ]+", line)]
         if all("," not in cell or cell.count(",") == 1 for cell in cells):
             return [cell.replace(",", ".") for cell in cells if cell]
-    if line.count(",") >= 2 and "." not in line:
+    cells = [cell for cell in re.split(r"[,;\t ]+", line) if cell]
+    whole = all(re.fullmatch(r"[-+]?\d+", cell) for cell in cells)
+    if whole and line.count(",") >= 2:
         raise SpectrumError(
             f"commas both in the numbers and between them, {line[:30]!r}: write points, or put"
             " semicolons between the columns"
         )
-    return [cell for cell in re.split(r"[,;\t ]+", line) if cell]
+    return cells
 
 
 def _columns(text: str) -> Spectrum:
