@@ -1,4 +1,4 @@
-"""Files of spectrometers: every format gives back what was written; the rest is refused in words."""
+"""Files of spectrometers: every format gives back what was written; the rest is refused."""
 
 import re
 from pathlib import Path

@@ -367,7 +367,7 @@ def test_phase_without_trusted_sites_leaves_a_note_and_no_error(table, caplog):
 
 
 def test_phases_of_one_mixture_have_their_own_conditions(table):
-    """What a spectrometer shows: one phase in its measured field, another one without its moment."""
+    """One phase in its measured field, another one without its moment."""
     phases = [
         {"structure": "alpha-Fe", "fraction": 0.5, "overrides": [{"site": "Fe1", "bhf_t": -33.0}]},
         {"structure": "Fe4N", "fraction": 0.5, "magnetic": False},
@@ -389,7 +389,8 @@ def test_moment_direction_of_one_phase_leaves_the_others(table):
     _, other = draw(table, "turned", SETTINGS | {"phases": turned})
     assert len(plain[plain.phase == "Fe4N-221-b"]) == 3
     assert len(other[other.phase == "Fe4N-221-b"]) == 2
-    pd.testing.assert_frame_equal(plain[plain.phase == "Fe-229-a"], other[other.phase == "Fe-229-a"])
+    alpha = [table[table.phase == "Fe-229-a"] for table in (plain, other)]
+    pd.testing.assert_frame_equal(*alpha)
 
 
 def test_recoil_free_fractions_and_shifts_come_from_the_debye_temperatures(table):

@@ -39,8 +39,8 @@ LEAST_ODDS = 0.0
 # Probability relative to the phase found from which another one is confusable with it.
 CONFUSABLE = 0.05
 QUICK_STEPS = 25
-# Standard deviations of its prior from which a hyperfine parameter is that of another phase than the
-# library means; the fit ends at 3.
+# Standard deviations of its prior from which a hyperfine parameter is that of another phase than
+# the library means; the fit ends at 3.
 FARTHEST = 2.95
 # Logarithm of the odds against a set with such a phase, or with one under another. While phases are
 # still missing, what is left of them may push a parameter that far, and χ² outweighs this.
