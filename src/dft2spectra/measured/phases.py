@@ -37,7 +37,7 @@ class SitePrior:
     ``quadrupole`` is ΔEQ of a doublet, 2ε of a sextet, the signed splitting of a Hamiltonian site
     (see :mod:`dft2spectra.measured.patterns`). ``spread`` is the σ of a half-normal prior of the
     width of a distribution: of the field in tesla, or of ΔEQ (doublet) or the shift (singlet) in
-    mm/s. ``sign_known`` is False where both signs of the quadrupole have to be tried.
+    mm/s.
     """
 
     label: str
@@ -47,7 +47,6 @@ class SitePrior:
     quadrupole: Prior | None = None
     field: Prior | None = None
     spread: float = 0.1
-    sign_known: bool = True
     orbits: tuple[Orbit, ...] = ()
 
 

@@ -55,7 +55,6 @@ class Scanner:
         x = absorber.to_energies(model.grid, total)
         _, self.by_x, _ = absorber.saturated(x, found["saturation"])
         self.source, _ = absorber.source_transform(model.grid, model.fitted_source(found.values))
-        self.level = found.counts / np.maximum(found.counts / found["baseline"], 1e-9)
 
     def _free(self, columns: np.ndarray) -> np.ndarray:
         """The part of columns (n, ...) that the parameters of the model cannot imitate."""
@@ -105,10 +104,6 @@ class Scanner:
             low = np.array([p.low for p in priors])
             high = np.array([p.high for p in priors])
             rows[k] = np.clip(mean + sigma * point, low, high)
-            if not phase.sites[0].sign_known and k % 2:
-                for j, name in enumerate(names):
-                    if name.endswith("quadrupole"):
-                        rows[k, j] = -rows[k, j]
             trial[index] = rows[k]
             transforms[k] = model.transforms(trial)[1]
         gain, area = self.gains(self.columns(transforms))
