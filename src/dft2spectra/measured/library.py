@@ -16,8 +16,9 @@ import yaml
 from dft2spectra.measured.phases import PhasePrior, Prior, SitePrior
 from dft2spectra.spectra.doppler import second_order_doppler_mm_s
 
-# Bundled with the repository, beside src.
-DATA = Path(__file__).parents[3] / "data"
+# Bundled with the repository: beside src, or, of a library that was installed elsewhere, where the
+# campaign runs.
+DATA = (Path(__file__).parents[3] / "data", Path("data"))
 ROOM_TEMPERATURE_K = 295.0
 # σ of isomer shift (mm/s), quadrupole (mm/s) and field (T) of a published value for another sample
 # of the phase, by how far the value can be trusted (data/README.md).
@@ -50,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 def bundled_phases(
-    temperature_k: float = ROOM_TEMPERATURE_K, data: str | Path = DATA
+    temperature_k: float = ROOM_TEMPERATURE_K,
 ) -> tuple[list[PhasePrior], dict[str, str]]:
     """Phases with bundled measured values, and those that cannot be used, with the reason.
 
@@ -58,13 +59,19 @@ def bundled_phases(
     ----------
     temperature_k
         Temperature of the absorber; values near it are taken, others with wider errors.
-    data
-        Folder with ``structures`` and ``spectra/phases.yaml``.
+
+    Raises
+    ------
+    ValueError
+        The bundled data are not where the repository has them.
     """
-    extra = yaml.safe_load((Path(data) / "spectra" / "phases.yaml").read_text("utf-8"))
+    data = next((folder for folder in DATA if (folder / "spectra" / "phases.yaml").exists()), None)
+    if data is None:
+        raise ValueError("data/spectra/phases.yaml is missing: run this in the repository")
+    extra = yaml.safe_load((data / "spectra" / "phases.yaml").read_text("utf-8"))
     phases: list[PhasePrior] = []
     left_out: dict[str, str] = {}
-    for path in sorted((Path(data) / "structures").glob("*.yaml")):
+    for path in sorted((data / "structures").glob("*.yaml")):
         compound = yaml.safe_load(path.read_text("utf-8"))
         name = str(compound["name"])
         if not compound.get("measured"):
