@@ -44,6 +44,7 @@ include: "rules/features.smk"
 include: "rules/models.smk"
 include: "rules/candidates.smk"
 include: "rules/mossbauer.smk"
+include: "rules/measured.smk"
 include: "rules/molecules.smk"
 include: "rules/density.smk"
 include: "rules/infrared.smk"
@@ -60,6 +61,7 @@ rule all:
         rules.all_sites.input if MOSSBAUER else [],
         rules.all_models.input if MOSSBAUER else [],
         rules.all_mossbauer.input if MOSSBAUER else [],
+        rules.all_measured.input if MOSSBAUER else [],
         rules.all_density_models.input if INFRARED else [],
         rules.all_infrared.input if INFRARED else [],
     localrule: True

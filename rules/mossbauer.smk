@@ -10,6 +10,7 @@ rule plot_mossbauer:
     """Spectrum of every structure with trustworthy sites, and the lines that it is made of."""
     input:
         sites="<results>/sites/sites.parquet",
+        structures="<results>/structures/index.csv",
     output:
         folder=report(
             directory("<results>/mossbauer/structures"),
@@ -20,6 +21,7 @@ rule plot_mossbauer:
             labels={"structure": "{structure}"},
         ),
         lines="<results>/mossbauer/lines.csv",
+        components="<results>/mossbauer/components.csv",
     log:
         "<logs>/plot_mossbauer.log",
     benchmark:
@@ -44,6 +46,7 @@ rule mix_mossbauer:
     output:
         "<results>/mossbauer/mixtures/{mixture}.svg",
         "<results>/mossbauer/mixtures/{mixture}.phases.csv",
+        "<results>/mossbauer/mixtures/{mixture}.components.csv",
         spectrum="<results>/mossbauer/mixtures/{mixture}.csv",
         figure=report(
             "<results>/mossbauer/mixtures/{mixture}.png",

@@ -64,6 +64,13 @@ rule all_mossbauer:
     localrule: True
 
 
+rule all_measured:
+    """The phases found in the measured spectra."""
+    input:
+        expand("<results>/measured/{measurement}/fit.json", measurement=MEASUREMENTS),
+    localrule: True
+
+
 MOLECULES = [entry["name"] for entry in config["molecules"]]
 
 

@@ -8,7 +8,9 @@ from dft2spectra.spectra.mossbauer import plot_structures
 
 plot_structures(
     snakemake.input.sites,
+    snakemake.input.structures,
     snakemake.params.settings,
     snakemake.output.folder,
     snakemake.output.lines,
+    snakemake.output.components,
 )

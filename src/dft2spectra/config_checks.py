@@ -41,6 +41,7 @@ def _mossbauer_errors(config: dict[str, Any]) -> Iterator[Finding]:
         if isinstance(mossbauer[name], list) and not any(mossbauer[name]):
             yield ("mossbauer", name), "allowed: a direction, so not all three numbers zero"
     yield from _mixture_errors(mossbauer["mixtures"])
+    yield from _measurement_errors(config["measurements"])
     rank_by, targets = config["candidates"]["rank_by"], config["learning"]["targets"]
     if config["candidates"]["sources"] and rank_by not in targets:
         yield (
@@ -198,3 +199,20 @@ def _mixture_errors(mixtures: list[dict[str, Any]]) -> Iterator[Finding]:
         total = sum(phase["fraction"] for phase in mixture["phases"])
         if abs(total - 1.0) > FRACTION_TOLERANCE:
             yield (*key, "phases"), f"allowed: fractions that add up to 1; these give {total:g}"
+
+
+def _measurement_errors(measurements: list[dict[str, Any]]) -> Iterator[Finding]:
+    names = [measurement["name"] for measurement in measurements]
+    for number, measurement in enumerate(measurements):
+        key: Key = ("measurements", number)
+        if measurement["name"] in names[:number]:
+            yield (*key, "name"), "allowed: a name that no other measurement has"
+        velocity = measurement.get("velocity", {})
+        if "calibration" in velocity and "maximum_mm_s" in velocity:
+            yield (*key, "velocity"), "allowed: calibration or maximum_mm_s, not both"
+        for where, path in (
+            ("file", measurement["file"]),
+            ("velocity", velocity.get("calibration")),
+        ):
+            if path is not None and not os.path.isfile(path):
+                yield (*key, where), f"allowed: a file that exists, seen from {os.getcwd()}"

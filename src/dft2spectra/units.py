@@ -54,12 +54,16 @@ GAMMA_ENERGY_EV = 14413.00
 # Quadrupole moment of the I=3/2 state, in barn: Dufek, Blaha, Schwarz, PRL 75, 3545 (1995).
 QUADRUPOLE_MOMENT_BARN = 0.16
 
-# Nuclear moments in nuclear magnetons. Ground state +0.0906, the value that goes with lines of
-# α-Fe at ±5.32 mm/s in 33.0 T; excited state from the measured ratio µ_e/µ_g = -1.715(4) (Preston,
-# Hanna, Heberle, Phys. Rev. 128, 2207 (1962)).
+# Nuclear moments in nuclear magnetons. Ground state +0.090623, from nuclear magnetic resonance (N.
+# J. Stone, Table of nuclear magnetic dipole moments, INDC(NDS)-0658, 2014). Excited state from the
+# standard of the velocity scale: the outer lines of α-Fe at room temperature, 33.0 T, lie 10.657
+# mm/s apart, which with the moment above takes µ_e/µ_g = -1.7173. The same two numbers give 6.167
+# and 1.677 mm/s for the other pairs, as the standard has them (J. G. Stevens and V. E. Stevens,
+# Mössbauer Effect Data Index; Preston, Hanna, Heberle, Phys. Rev. 128, 2207 (1962), measured
+# -1.715(4)). Published fields go back to this scale; tables of moments alone miss it by 0.1 %.
 NUCLEAR_MAGNETON = constants.physical_constants["nuclear magneton"][0]
-MU_GROUND_NM = 0.0906
-MU_EXCITED_NM = -1.715 * MU_GROUND_NM
+MU_GROUND_NM = 0.090623
+MU_EXCITED_NM = -1.7173 * MU_GROUND_NM
 
 
 def energy_to_mm_s(energy_ev: float) -> float:

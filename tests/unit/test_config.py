@@ -16,7 +16,13 @@ from dft2spectra.config import ConfigError, complete_config, schema
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
 # Choices of the demo campaign rather than defaults for everybody.
-DEMO_ONLY = {"structures.sources", "candidates.sources", "mossbauer.mixtures"}
+DEMO_ONLY = {
+    "structures.sources",
+    "candidates.sources",
+    "mossbauer.phases",
+    "mossbauer.mixtures",
+    "measurements",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy import constants
 
-from dft2spectra.spectra.doppler import second_order_doppler_mm_s, thermal_shift_mm_s
+from dft2spectra.spectra.doppler import (
+    recoil_free_fraction,
+    second_order_doppler_mm_s,
+    thermal_shift_mm_s,
+)
 
 
 def test_classical_slope():
@@ -60,3 +64,15 @@ def test_measured_change_on_cooling_needs_a_sensible_debye_temperature(
 def test_impossible_temperatures_are_refused(temperature, debye):
     with pytest.raises(ValueError, match="_k must be"):
         second_order_doppler_mm_s(temperature, debye)
+
+
+def test_recoil_free_fraction_of_the_zero_point_motion():
+    """f(0) = exp(−3 E_R/2kθ) with E_R = 1.957 meV."""
+    expected = np.exp(-1.5 * 1.957e-3 / (8.617333e-5 * 400.0))
+    assert recoil_free_fraction(0.0, 400.0) == pytest.approx(expected, rel=1e-4)
+
+
+def test_recoil_free_fraction_at_high_temperature():
+    """ln f → −6 E_R T/kθ² (equipartition)."""
+    expected = -6.0 * 1.957e-3 * 2000.0 / (8.617333e-5 * 300.0**2)
+    assert np.log(recoil_free_fraction(2000.0, 300.0)) == pytest.approx(expected, rel=5e-3)

@@ -14,7 +14,13 @@ from dft2spectra.spectra.components import (
     spectrum,
     structure_components,
 )
-from dft2spectra.spectra.mossbauer import LINE_COLUMNS, plot_mixture, plot_structures
+from dft2spectra.spectra.doppler import recoil_free_fraction, thermal_shift_mm_s
+from dft2spectra.spectra.mossbauer import (
+    COMPONENT_COLUMNS,
+    LINE_COLUMNS,
+    plot_mixture,
+    plot_structures,
+)
 
 SETTINGS = {
     "velocity_mm_s": 10,
@@ -87,6 +93,14 @@ def table(tmp_path):
     pd.DataFrame(ALPHA + FE4N + FESI).to_parquet(path)
     INDEX.to_csv(tmp_path / "index.csv", index=False)
     return path
+
+
+def draw(table, folder="structures", settings=SETTINGS):
+    """Spectra of all structures; tables beside the folder, named after it."""
+    out = table.parent
+    names = (out / f"{folder}-lines.csv", out / f"{folder}-components.csv")
+    plot_structures(table, out / "index.csv", settings, out / folder, *names)
+    return [pd.read_csv(name) for name in names]
 
 
 def mix(table, phases, name="mixture", **changes):
@@ -211,7 +225,7 @@ def test_a_site_without_its_numbers_is_named(change):
 
 
 def test_plot_structures_writes_spectra_lines_and_figures(table, tmp_path):
-    plot_structures(table, SETTINGS, tmp_path / "structures", tmp_path / "lines.csv")
+    lines, components = draw(table)
     files = {path.name for path in (tmp_path / "structures").iterdir()}
     ends = (".csv", ".components.csv", ".png", ".svg")
     assert files == {f"{i}{end}" for i in ("Fe-229-a", "Fe4N-221-b", "FeSi-198-c") for end in ends}
@@ -228,7 +242,12 @@ def test_plot_structures_writes_spectra_lines_and_figures(table, tmp_path):
         parts = pd.read_csv(f"{path}.components.csv").drop(columns="velocity_mm_s")
         np.testing.assert_allclose(parts.sum(axis=1), total["absorption"], rtol=1e-10)
 
-    lines = pd.read_csv(tmp_path / "lines.csv")
+    assert components.columns.tolist() == list(COMPONENT_COLUMNS)
+    shares = components.groupby("phase")["area_fraction"].sum()
+    assert shares.tolist() == pytest.approx([1.0, 1.0, 1.0])
+    faces = components[components.site.str.startswith("Fe2")]
+    assert sorted(faces.quadrupole_shift_mm_s) == pytest.approx([-0.215, 0.43], abs=0.01)
+
     assert lines.columns.tolist() == list(LINE_COLUMNS)
     centroid = (lines.position_mm_s * lines.intensity).groupby(lines.structure_id).sum()
     assert centroid.to_dict() == pytest.approx(
@@ -240,7 +259,7 @@ def test_plot_structures_writes_spectra_lines_and_figures(table, tmp_path):
 
 def test_figures_are_named_and_repeatable(table, tmp_path):
     for folder in ("one", "two"):
-        plot_structures(table, SETTINGS, tmp_path / folder, tmp_path / f"{folder}.csv")
+        draw(table, folder)
     for name in ("Fe4N-221-b.svg", "Fe4N-221-b.png", "FeSi-198-c.svg"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert "<dc:date>" not in (tmp_path / "one" / "Fe4N-221-b.svg").read_text()
@@ -250,21 +269,20 @@ def test_figures_are_named_and_repeatable(table, tmp_path):
 def test_table_without_good_sites_gives_an_empty_line_table(tmp_path, caplog, rows):
     table = pd.DataFrame(ALPHA).assign(status="failed").head(rows)
     table.to_parquet(tmp_path / "sites.parquet")
+    INDEX.to_csv(tmp_path / "index.csv", index=False)
     with caplog.at_level(logging.WARNING):
-        plot_structures(
-            tmp_path / "sites.parquet", SETTINGS, tmp_path / "structures", tmp_path / "lines.csv"
-        )
-    lines = pd.read_csv(tmp_path / "lines.csv")
+        lines, components = draw(tmp_path / "sites.parquet")
+    assert components.empty
     assert lines.empty
     assert lines.columns.tolist() == list(LINE_COLUMNS)
     assert list((tmp_path / "structures").iterdir()) == []
     assert "no converged Fe site" in caplog.text
 
 
-def test_too_narrow_a_range_is_reported(table, tmp_path, caplog):
+def test_too_narrow_a_range_is_reported(table, caplog):
     """Without its outer lines a sextet keeps 6/12 of its area, less some tails."""
     settings = SETTINGS | {"velocity_mm_s": 4}
-    plot_structures(table, settings, tmp_path / "structures", tmp_path / "lines.csv")
+    draw(table, settings=settings)
     assert "Fe-229-a: only 49 % of the absorption" in caplog.text
     assert "FeSi-198-c" not in caplog.text
 
@@ -299,7 +317,7 @@ def test_recoil_free_fractions_weigh_the_areas(table):
 
 
 def test_mixture_of_one_phase_is_its_spectrum(table, tmp_path):
-    plot_structures(table, SETTINGS, tmp_path / "structures", tmp_path / "lines.csv")
+    draw(table)
     total, _, _ = mix(table, [{"structure": "Fe4N", "fraction": 1.0}])
     alone = pd.read_csv(tmp_path / "structures" / "Fe4N-221-b.csv")
     np.testing.assert_allclose(total["absorption"], alone["absorption"], rtol=1e-12)
@@ -321,7 +339,7 @@ def test_iron_atoms_without_parameters_are_counted(table):
         ([("Fe4N", 0.5), ("FeSi", 0.3)], "add up to 0.8"),
         ([("Fe4N", 1.5), ("FeSi", -0.5)], "fraction above 0"),
         ([], "fraction above 0"),
-        ([("Fe4N", 0.5, 0.8), ("FeSi", 0.5)], "f for every phase or for none"),
+        ([("Fe4N", 0.5, 0.8), ("FeSi", 0.5)], "debye_k, for every phase or for none"),
         ([("Fe4N", 1.0, 1.2)], "f must lie"),
     ],
 )
@@ -346,3 +364,69 @@ def test_phase_without_trusted_sites_leaves_a_note_and_no_error(table, caplog):
     assert spectrum.empty
     assert (folder / "mixture.svg").stat().st_size > 1000
     assert "gamma-Fe" in caplog.text
+
+
+# --- conditions of single phases -------------------------------------------------------------
+
+
+def test_phases_of_one_mixture_have_their_own_conditions(table):
+    """One phase in its measured field, another one without its moment."""
+    phases = [
+        {"structure": "alpha-Fe", "fraction": 0.5, "overrides": [{"site": "Fe1", "bhf_t": -33.0}]},
+        {"structure": "Fe4N", "fraction": 0.5, "magnetic": False},
+    ]
+    pd.DataFrame([{**ALPHA[0], "bhf_t": -27.6}, *FE4N]).to_parquet(table)
+    _, _, folder = mix(table, phases)
+    parts = pd.read_csv(folder / "mixture.components.csv").set_index("phase")
+    assert parts.loc["alpha-Fe", "bhf_t"] == pytest.approx(-33.0)
+    assert parts.loc["Fe4N", "bhf_t"].abs().max() == 0.0
+    curves = pd.read_csv(folder / "mixture.phases.csv")
+    deepest = curves.velocity_mm_s[curves["alpha-Fe"].idxmax()]
+    assert abs(deepest) == pytest.approx(5.3285, abs=0.01)
+    assert curves.velocity_mm_s[curves["Fe4N"].idxmax()] == pytest.approx(0.24, abs=0.25)
+
+
+def test_moment_direction_of_one_phase_leaves_the_others(table):
+    turned = [{"structure": "Fe4N", "moment_direction": [1, 1, 1]}]
+    _, plain = draw(table, "plain")
+    _, other = draw(table, "turned", SETTINGS | {"phases": turned})
+    assert len(plain[plain.phase == "Fe4N-221-b"]) == 3
+    assert len(other[other.phase == "Fe4N-221-b"]) == 2
+    alpha = [table[table.phase == "Fe-229-a"] for table in (plain, other)]
+    pd.testing.assert_frame_equal(*alpha)
+
+
+def test_recoil_free_fractions_and_shifts_come_from_the_debye_temperatures(table):
+    phases = [
+        {"structure": "alpha-Fe", "fraction": 0.5, "temperature_k": 80.0, "debye_k": 400.0},
+        {"structure": "Fe4N", "fraction": 0.5, "temperature_k": 80.0, "debye_k": 300.0},
+    ]
+    _, areas, folder = mix(table, phases)
+    expected = [recoil_free_fraction(80.0, debye) for debye in (400.0, 300.0)]
+    assert areas.recoil_free_fraction.tolist() == pytest.approx(expected)
+    parts = pd.read_csv(folder / "mixture.components.csv").set_index("phase")
+    shift = thermal_shift_mm_s(80.0, 400.0)
+    assert parts.loc["alpha-Fe", "isomer_shift_mm_s"] == pytest.approx(shift)
+    assert shift > 0.1
+
+
+def test_splitting_of_a_site_is_overridden_with_its_tensor(table):
+    override = [{"site": "Fe1", "quadrupole_splitting_mm_s": 0.5, "isomer_shift_mm_s": 0.27}]
+    phases = [{"structure": "FeSi-198-c", "overrides": override}]
+    lines, parts = draw(table, settings=SETTINGS | {"phases": phases})
+    own = lines[lines.structure_id == "FeSi-198-c"]
+    np.testing.assert_allclose(own.position_mm_s, [0.02, 0.52], atol=1e-6)
+    assert parts.set_index("phase").loc["FeSi-198-c", "quadrupole_splitting_mm_s"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"overrides": [{"site": "Fe9", "bhf_t": 1.0}]}, "no site 'Fe9' among Fe1"),
+        ({"overrides": [{"site": "Fe1", "quadrupole_splitting_mm_s": 1.0}]}, "no field gradient"),
+        ({"temperature_k": 80.0}, "temperature_k and debye_k, or neither"),
+    ],
+)
+def test_impossible_conditions_are_refused(table, change, message):
+    with pytest.raises(ValueError, match=message):
+        mix(table, [{"structure": "alpha-Fe", "fraction": 1.0, **change}])

@@ -64,7 +64,8 @@ class Component:
     intensities: np.ndarray
 
 
-def _direction(value: Any, key: str) -> np.ndarray:
+def direction(value: Any, key: str) -> np.ndarray:
+    """Unit vector of three numbers; an error names the key."""
     vector = np.asarray(value, float)
     if vector.shape != (3,) or not np.all(np.isfinite(vector)) or not np.any(vector):
         raise ValueError(f"mossbauer.{key} must be three numbers, not all zero: {value!r}")
@@ -93,12 +94,12 @@ def read_measurement(settings: Mapping[str, Any]) -> Measurement:
     gaussian = float(settings["gaussian_mm_s"]) if shape == "voigt" else 0.0
     lineshape.profile(0.0, width, gaussian)  # refuses impossible widths
     scale = _choice(settings, "bhf", ("raw", "scaled"))
-    moment = _direction(settings["moment_direction"], "moment_direction")
+    moment = direction(settings["moment_direction"], "moment_direction")
     gamma = None
     if isinstance(settings["gamma"], str):
         _choice(settings, "gamma", ("powder",))
     else:
-        gamma = _direction(settings["gamma"], "gamma")
+        gamma = direction(settings["gamma"], "gamma")
     doppler = settings.get("second_order_doppler")
     thermal_shift = 0.0
     if doppler:
@@ -127,7 +128,7 @@ def _axis(vector: Sequence[float]) -> str:
     return "[" + " ".join(f"{x:g}" for x in vector).replace("-", "−") + "]"
 
 
-def _orbit_tensors(site: Mapping[str, Any], column: Site) -> np.ndarray:
+def orbit_tensors(site: Mapping[str, Any], column: Site) -> np.ndarray:
     """Symmetric tensors of all equivalent atoms, (multiplicity, 3, 3)."""
     rows = [np.asarray(row, float) for row in site[column]]
     if len(rows) != int(site[Site.MULTIPLICITY]) or any(row.shape != (6,) for row in rows):
@@ -163,9 +164,9 @@ def _same_pattern(positions: np.ndarray, intensities: np.ndarray) -> list[list[i
 def _site_components(
     site: Mapping[str, Any], n_iron: int, measurement: Measurement
 ) -> list[Component]:
-    direction = measurement.moment_direction
-    efg = _orbit_tensors(site, Site.EFG_ORBIT)
-    dipolar = _orbit_tensors(site, Site.BHF_DIPOLAR_ORBIT)
+    along = measurement.moment_direction
+    efg = orbit_tensors(site, Site.EFG_ORBIT)
+    dipolar = orbit_tensors(site, Site.BHF_DIPOLAR_ORBIT)
     isotropic = float(site[measurement.field_column])
     shift = float(site[Site.ISOMER_SHIFT]) + measurement.thermal_shift_mm_s
     if not np.isfinite([isotropic, shift, *efg.flat, *dipolar.flat]).all():
@@ -173,7 +174,7 @@ def _site_components(
             f"{_name(site)}: a number among {Site.EFG_ORBIT}, {Site.ISOMER_SHIFT}, "
             f"{Site.BHF_DIPOLAR_ORBIT} and {measurement.field_column} is missing or not finite"
         )
-    field = isotropic * direction + dipolar @ direction
+    field = isotropic * along + dipolar @ along
     positions, intensities = nuclear.transitions(efg, field, measurement.gamma)
     groups = _same_pattern(positions, intensities)
     label = str(site[Site.SITE])
@@ -181,7 +182,7 @@ def _site_components(
     for number, atoms in enumerate(groups, start=1):
         first = atoms[0]
         size = float(np.linalg.norm(field[first]))
-        axis = field[first] / size if size > 0.0 else direction
+        axis = field[first] / size if size > 0.0 else along
         line, intensity = nuclear.merge_lines(positions[first], intensities[first])
         components.append(
             Component(
@@ -190,7 +191,7 @@ def _site_components(
                 label=label if len(groups) == 1 else f"{label} ({number})",
                 n_atoms=len(atoms),
                 shift_mm_s=shift,
-                field_t=float(np.copysign(size, axis @ direction)),
+                field_t=float(np.copysign(size, axis @ along)),
                 quadrupole_splitting_mm_s=float(site[Site.QUADRUPOLE_SPLITTING]),
                 quadrupole_shift_mm_s=float(units.splitting_per_vzz() * axis @ efg[first] @ axis),
                 positions=line + shift,

@@ -18,6 +18,8 @@ import math
 from scipy import constants
 from scipy.integrate import quad
 
+from dft2spectra.units import GAMMA_ENERGY_EV
+
 MASS_57FE_KG = 56.93539 * constants.atomic_mass  # atomic mass evaluation 2020
 
 # α-Fe, zero of the velocity scale. The Debye temperature is the one that describes its thermal
@@ -53,3 +55,28 @@ def thermal_shift_mm_s(temperature_k: float, debye_k: float) -> float:
     """Shift in mm/s to add to an isomer shift relative to α-Fe: 0 for α-Fe at room temperature."""
     reference = second_order_doppler_mm_s(REFERENCE_TEMPERATURE_K, REFERENCE_DEBYE_K)
     return second_order_doppler_mm_s(temperature_k, debye_k) - reference
+
+
+def recoil_free_fraction(temperature_k: float, debye_k: float) -> float:
+    """Recoil-free fraction f of the 14.4 keV line in the Debye model, between 0 and 1.
+
+    f = exp{−(6 E_R/kθ) [1/4 + (T/θ)² ∫₀^{θ/T} x/(eˣ − 1) dx]} with the recoil energy
+    E_R = E_γ²/2Mc² = 1.957 meV (Greenwood and Gibb, Mössbauer Spectroscopy, ch. 1).
+
+    Raises
+    ------
+    ValueError
+        If the temperature is negative or the Debye temperature is not positive.
+    """
+    if not (math.isfinite(temperature_k) and temperature_k >= 0.0):
+        raise ValueError(f"temperature_k must be zero or positive, not {temperature_k}")
+    if not (math.isfinite(debye_k) and debye_k > 0.0):
+        raise ValueError(f"debye_k must be positive, not {debye_k}")
+    thermal = 0.0
+    if temperature_k > 0.0:
+        reduced = debye_k / temperature_k
+        integral, _ = quad(lambda x: x / math.expm1(x) if x > 0 else 1.0, 0, min(reduced, 60.0))
+        thermal = integral / reduced**2
+    gamma = GAMMA_ENERGY_EV * constants.eV
+    recoil = gamma**2 / (2.0 * MASS_57FE_KG * constants.c**2)
+    return math.exp(-6.0 * recoil / (constants.k * debye_k) * (0.25 + thermal))

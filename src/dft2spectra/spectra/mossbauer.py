@@ -24,6 +24,7 @@ from dft2spectra.spectra.components import (
     spectrum,
     structure_components,
 )
+from dft2spectra.spectra.conditions import phase_measurement, phase_recoilless, phase_sites
 from dft2spectra.spectra.figures import (
     Curve,
     chemical_text,
@@ -33,7 +34,7 @@ from dft2spectra.spectra.figures import (
 )
 
 # Counts for components, doppler, lineshape and nuclear too.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 LINE_COLUMNS = (
     "structure_id",
@@ -44,6 +45,15 @@ LINE_COLUMNS = (
     "position_mm_s",
     "intensity",
 )
+COMPONENT_COLUMNS = (
+    "phase",
+    "site",
+    "isomer_shift_mm_s",
+    "quadrupole_splitting_mm_s",
+    "quadrupole_shift_mm_s",
+    "bhf_t",
+    "area_fraction",
+)
 # A warning follows where the velocity range holds less of the area than this.
 LEAST_AREA_IN_RANGE = 0.9
 
@@ -52,23 +62,30 @@ logger = logging.getLogger(__name__)
 
 def plot_structures(
     sites_parquet: str | Path,
+    index_csv: str | Path,
     settings: Mapping[str, Any],
     out_dir: str | Path,
     lines_csv: str | Path,
+    components_csv: str | Path,
 ) -> None:
-    """Write the spectrum of every structure of the site table, and the table of all lines.
+    """Write the spectrum of every structure of the site table, and tables of lines and components.
 
     Parameters
     ----------
     sites_parquet
         Site table; a table without rows gives a line table without rows and an empty folder.
+    index_csv
+        List of structures that gives their names.
     settings
-        The ``mossbauer`` section of the configuration.
+        The ``mossbauer`` section of the configuration; its ``phases`` that are no structures of
+        this campaign are passed over.
     out_dir
         Folder for ``<structure_id>.csv`` (velocity_mm_s, absorption in (mm/s)⁻¹),
         ``<structure_id>.components.csv`` (one column per component), ``.png`` and ``.svg``.
     lines_csv
         Lines of every component; the intensities of a structure add up to 1.
+    components_csv
+        Parameters of every component, as a fit would print them.
 
     Raises
     ------
@@ -82,8 +99,12 @@ def plot_structures(
     if not sites:
         logger.warning("%s holds no converged Fe site: no Mössbauer spectrum drawn", sites_parquet)
     lines: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
+    known = _phases_by_id(settings, _read_index(index_csv), sites)
     for structure_id, rows in sites.items():
-        components = structure_components(rows, measurement)
+        phase = known.get(structure_id, {})
+        own = phase_measurement(measurement, phase)
+        components = structure_components(phase_sites(rows, phase), own)
         _warn_if_cut_off(structure_id, components, measurement)
         curves = [_curve(component_text(c), [c], measurement) for c in components]
         formula = str(rows[0][Site.FORMULA])
@@ -104,7 +125,9 @@ def plot_structures(
             common = (structure_id, formula, c.site, c.number, c.n_atoms)
             for line in zip(c.positions, c.intensities, strict=True):
                 lines.append(dict(zip(LINE_COLUMNS, (*common, *line), strict=True)))
+        table.extend(_component_rows(structure_id, components, 1.0))
     write_csv(lines_csv, pd.DataFrame(lines, columns=list(LINE_COLUMNS)))
+    write_csv(components_csv, pd.DataFrame(table, columns=list(COMPONENT_COLUMNS)))
 
 
 def plot_mixture(
@@ -119,7 +142,8 @@ def plot_mixture(
     """Write the spectrum of a mixture of phases, its sub-spectra and the areas of the phases.
 
     Beside ``out_csv`` (velocity_mm_s, absorption) stand ``<stem>.phases.csv`` with one column per
-    phase and, beside ``out_png``, the SVG. Where a phase has no site with trusted parameters, the
+    phase, ``<stem>.components.csv`` with the parameters of its components and, beside ``out_png``,
+    the SVG. Where a phase has no site with trusted parameters, the
     tables hold their headers alone, the areas table says which phase, and the figure says why: one
     calculation that did not converge fails no campaign.
 
@@ -130,8 +154,9 @@ def plot_mixture(
     mixture
         ``name`` and ``phases``: each has ``structure`` (identifier, name or formula), ``fraction``
         (share of the Fe atoms of the sample; the fractions add up to 1) and, for all phases or for
-        none, ``f`` (recoil-free fraction). Without ``f`` it is taken as equal in all phases, and
-        the areas are the fractions.
+        none, ``f`` (recoil-free fraction) or the temperatures that it follows from. Without them it
+        is taken as equal in all phases, and the areas are the fractions. What ``settings`` say of a
+        phase, its own keys overrule.
     settings
         The ``mossbauer`` section of the configuration.
 
@@ -143,12 +168,14 @@ def plot_mixture(
     """
     measurement = read_measurement(settings)
     sites = _good_sites(sites_parquet)
-    index = pd.read_csv(index_csv, dtype={"structure_id": str, "formula": str, "name": str})
+    index = _read_index(index_csv)
+    known = _phases_by_id(settings, index, sites)
     phases = list(mixture["phases"])
     names = [str(phase["structure"]) for phase in phases]
     ids = [_find_structure(name, index, sites) for name in names]
     if len(set(ids)) < len(ids):
         raise ValueError(f"mixture {mixture['name']}: a phase is listed twice: {', '.join(names)}")
+    phases = [known.get(i, {}) | dict(phase) for i, phase in zip(ids, phases, strict=True)]
     fractions, recoilless, areas = _phase_areas(mixture["name"], phases)
     absent = [name for name, identity in zip(names, ids, strict=True) if identity not in sites]
     if absent:
@@ -156,10 +183,11 @@ def plot_mixture(
         return
     atoms = index.set_index("structure_id")["n_atoms"]
     curves: dict[str, Curve] = {}
-    table = []
+    table, component_rows = [], []
     for i, (name, structure_id) in enumerate(zip(names, ids, strict=True)):
-        rows = sites[structure_id]
-        components = structure_components(rows, measurement)
+        rows = phase_sites(sites[structure_id], phases[i])
+        components = structure_components(rows, phase_measurement(measurement, phases[i]))
+        component_rows.extend(_component_rows(name, components, areas[i]))
         _warn_if_cut_off(structure_id, components, measurement)
         missing = _missing_iron(rows, int(atoms[structure_id]))
         label = f"{chemical_text(name)}: {100.0 * areas[i]:.1f} % of the area"
@@ -180,6 +208,7 @@ def plot_mixture(
         )
     _write_spectrum(Path(out_csv), measurement, list(curves.values()))
     _write_parts(Path(out_csv).with_suffix(".phases.csv"), measurement, curves)
+    _write_components(out_csv, component_rows)
     equal = "equal" if np.isnan(recoilless).all() else "given"
     draw_spectrum(
         out_png,
@@ -205,6 +234,7 @@ def _write_incomplete(
     logger.warning("mixture %s: %s", mixture["name"], reason)
     write_csv(out_csv, pd.DataFrame(columns=["velocity_mm_s", "absorption"]))
     write_csv(Path(out_csv).with_suffix(".phases.csv"), pd.DataFrame(columns=["velocity_mm_s"]))
+    _write_components(out_csv, [])
     status = [reason if name in absent else "computed" for name in names]
     table = pd.DataFrame({"phase": names, "structure_id": ids, "status": status})
     write_csv(out_areas_csv, table)
@@ -213,6 +243,53 @@ def _write_incomplete(
         str(mixture["name"]),
         f"No spectrum: {reason}.\nSee hyperfine/summary.csv and sites/dropped.csv.",
     )
+
+
+def _read_index(index_csv: str | Path) -> pd.DataFrame:
+    return pd.read_csv(index_csv, dtype={"structure_id": str, "formula": str, "name": str})
+
+
+def _phases_by_id(
+    settings: Mapping[str, Any], index: pd.DataFrame, sites: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What the settings say of phases, by the identifier of the structure."""
+    found = {}
+    for phase in settings.get("phases", []):
+        name = str(phase["structure"])
+        if any((index[column] == name).any() for column in ("structure_id", "name", "formula")):
+            found[_find_structure(name, index, sites)] = dict(phase)
+        else:
+            logger.info("mossbauer.phases: no structure %s in this campaign", name)
+    return found
+
+
+def _component_rows(
+    phase: str, components: Sequence[Component], area: float
+) -> list[dict[str, Any]]:
+    """Rows of the table of components, in the columns of a measured spectrum's."""
+    return [
+        dict(
+            zip(
+                COMPONENT_COLUMNS,
+                (
+                    phase,
+                    c.label,
+                    c.shift_mm_s,
+                    c.quadrupole_splitting_mm_s,
+                    c.quadrupole_shift_mm_s,
+                    c.field_t,
+                    area * float(c.intensities.sum()),
+                ),
+                strict=True,
+            )
+        )
+        for c in components
+    ]
+
+
+def _write_components(out_csv: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path = Path(out_csv).with_suffix(".components.csv")
+    write_csv(path, pd.DataFrame(rows, columns=list(COMPONENT_COLUMNS)))
 
 
 def _good_sites(sites_parquet: str | Path) -> dict[str, list[dict[str, Any]]]:
@@ -253,10 +330,11 @@ def _phase_areas(
     if abs(fractions.sum() - 1.0) > 0.01:
         raise ValueError(f"mixture {mixture}: the fractions add up to {fractions.sum():g}, not 1")
     fractions = fractions / fractions.sum()
-    given = [phase.get("f") is not None for phase in phases]
+    found = [phase_recoilless(phase) for phase in phases]
+    given = [f is not None for f in found]
     if any(given) and not all(given):
-        raise ValueError(f"mixture {mixture}: give f for every phase or for none")
-    recoilless = np.array([phase["f"] if all(given) else np.nan for phase in phases], float)
+        raise ValueError(f"mixture {mixture}: give f, or debye_k, for every phase or for none")
+    recoilless = np.array([np.nan if f is None else f for f in found], float)
     if all(given) and not np.all((recoilless > 0.0) & (recoilless <= 1.0)):
         raise ValueError(f"mixture {mixture}: f must lie above 0 and not above 1")
     areas = fractions * (recoilless if all(given) else 1.0)
