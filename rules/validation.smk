@@ -1,23 +1,18 @@
 """Computed against measured: every site of the campaign that has a measured value."""
 
 
-def measured_structures(wildcards):
-    """Input function: the crystals with measured values, as the calibration reads them."""
-    return expand(
-        "<results>/calibration/measured/{structure}.json",
-        structure=[
-            name for name, structure in campaign().items() if structure["measured"]
-        ],
-    )
-
-
 rule compare_measured:
     """Table, statistics and parity figure of all computed sites with measured values."""
     input:
         sites="<results>/sites/sites.parquet",
         dropped="<results>/sites/dropped.csv",
         calibration="<results>/calibration/calibration.json",
-        measured=measured_structures,
+        measured=lambda wildcards: expand(
+            "<results>/calibration/measured/{structure}.json",
+            structure=[
+                name for name, found in campaign().items() if found["measured"]
+            ],
+        ),
     output:
         "<results>/validation/parity.svg",
         table=report(

@@ -142,7 +142,7 @@ def compare(
         Structures of the campaign with their ``measured`` values.
     """
     left_out = dict(_left_out(calibration))
-    rows = []
+    rows: list[dict[Compared, Any]] = []
     for structure in structures:
         name = structure["structure_id"]
         own = sites[sites[Site.STRUCTURE_ID] == name].to_dict("records")
@@ -162,7 +162,7 @@ def compare(
             absent = f"left out in the cleaning: {', '.join(dict.fromkeys(rules))}"
             absent = absent if rules else "not in the table of sites"
             for quantity in [key for key in QUANTITIES if key in entry]:
-                start = {
+                start: dict[Compared, Any] = {
                     Compared.STRUCTURE_ID: name,
                     Compared.COMPOUND: structure["name"] or structure["formula"],
                     Compared.SITE: entry["site"],
@@ -227,7 +227,7 @@ def _compared(
     structure: dict[str, Any],
     calibration: dict[str, Any],
     left_out: dict[tuple[Any, ...], float],
-) -> dict[str, Any]:
+) -> dict[Compared, Any]:
     measured = float(entry[quantity])
     value, sigma = computed_value(site, quantity, measured, calibration)
     key = (*(site[c] for c in (Site.STRUCTURE_ID, Site.SITE)), quantity)
