@@ -40,6 +40,7 @@ include: "rules/jobs.smk"
 include: "rules/hyperfine.smk"
 include: "rules/plan.smk"
 include: "rules/sites.smk"
+include: "rules/validation.smk"
 include: "rules/features.smk"
 include: "rules/models.smk"
 include: "rules/candidates.smk"
@@ -59,6 +60,7 @@ rule all:
         rules.all_structures.input if MOSSBAUER else [],
         rules.all_hyperfine.input if MOSSBAUER else [],
         rules.all_sites.input if MOSSBAUER else [],
+        rules.all_validation.input if MOSSBAUER else [],
         rules.all_models.input if MOSSBAUER else [],
         rules.all_mossbauer.input if MOSSBAUER else [],
         rules.all_measured.input if MOSSBAUER else [],

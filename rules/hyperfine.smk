@@ -184,7 +184,7 @@ rule write_measured:
 
 
 rule calibrate:
-    """Isomer shift per contact density, fitted to the measured compounds of the campaign."""
+    """Isomer shift, field and Q, fitted to the measured compounds of the calibration."""
     input:
         records=lambda wildcards: expand(
             "<results>/hyperfine/{structure}.json", structure=calibration_ids()

@@ -34,6 +34,14 @@ rule all_sites:
     localrule: True
 
 
+rule all_validation:
+    """The computed sites against measured values."""
+    input:
+        "<results>/validation/validation.csv",
+        "<results>/validation/parity.png",
+    localrule: True
+
+
 rule all_models:
     """The models with their scores, and the ranked candidates if there are any."""
     input:

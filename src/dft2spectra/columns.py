@@ -42,6 +42,10 @@ class Site(StrEnum):
     STATES_WITHIN = "states_within_mev"  # per Fe atom, up to the next other magnetic state
     AMBIGUOUS = "ambiguous_state"  # another state within 25 meV per Fe atom
     IONIC = "ionic_without_u"  # an ionic phase computed without a Hubbard term
+    ISOMER_SHIFT_ERROR = "isomer_shift_error_mm_s"  # standard error, of fit and left-out scatter
+    EXTRAPOLATED = "isomer_shift_extrapolated"  # density or moment outside the calibrated range
+    BHF_CALIBRATED = "bhf_calibrated_t"
+    BHF_CALIBRATED_ERROR = "bhf_calibrated_error_t"  # standard error, likewise
     MOMENT_STATUS = "moment_status"
     ISOMER_SHIFT_STATUS = "isomer_shift_status"
     VZZ_STATUS = "vzz_status"
@@ -100,6 +104,26 @@ class Band(StrEnum):
     MEASURED_DEVIATION = "minus_measured_cm1"
     MEASURED_SOURCE = "measured_source"
     MEASURED_TRUST = "measured_trust"
+
+
+class Compared(StrEnum):
+    """Columns of ``validation/validation.csv``: one row per measured value of a computed site."""
+
+    STRUCTURE_ID = "structure_id"
+    COMPOUND = "compound"
+    SITE = "site"
+    QUANTITY = "quantity"  # key of the measured entry, with its unit
+    TEMPERATURE = "temperature_k"
+    COMPUTED = "computed"
+    MEASURED = "measured"
+    SIGMA = "sigma"  # standard error of the computed value
+    DEVIATION = "deviation"  # computed − measured
+    DEVIATION_SIGMA = "deviation_in_sigma"
+    CALIBRATED = "in_calibration"  # computed is then what the fit says without the compound
+    COUNTED = "counted"  # whether the row counts in the statistics
+    TRUST = "trust"
+    NOTE = "note"
+    SOURCE = "source"
 
 
 class DensityTest(StrEnum):

@@ -51,6 +51,15 @@ CALIBRATION = {
     "reference_density_e_per_bohr3": 15000.0,
     "method_hash": "abc",
     "bhf_scale": 1.2,
+    "isomer_shift": {
+        "form": "origin",
+        "coefficients": [-0.25],
+        "covariance": [[0.01**2]],
+        "left_out_rmse": 0.02,
+        "reference": {"density": 15000.0, "moment": 2.2},
+        "range": {"density": [-1.0, 1.0], "moment": [-2.2, 0.8]},
+    },
+    "field": {"form": None, "reason": "no measured fields"},
 }
 STATUSES = ("moment_status", "isomer_shift_status", "vzz_status", "bhf_status")
 PARTNERS = ("Al", "Si", "Co", "Ni", "Ti", "Ga")

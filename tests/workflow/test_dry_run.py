@@ -14,7 +14,8 @@ from dft2spectra.structures.sources import collect
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 CRYSTALS = {
     **{"screen_structures": 1, "write_crystal": 12, "compute_hyperfine": 12},
-    **{"summarize_hyperfine": 1, "write_measured": 8, "calibrate": 1, "clean_sites": 1},
+    **{"summarize_hyperfine": 1, "write_measured": 12, "calibrate": 1, "clean_sites": 1},
+    **{"compare_measured": 1},
     **{"featurize_soap": 1, "select_representatives": 1, "evaluate_model": 4, "train_model": 4},
     **{"screen_candidates": 1, "predict_candidates": 1, "plot_mossbauer": 1, "mix_mossbauer": 1},
 }
@@ -25,8 +26,8 @@ MOLECULE = {
 }
 DEMO = CRYSTALS | MOLECULE
 SMALL = {"sample_geometries": 3, "label_densities": 3, "run_trajectory": 2}
-TINY = DEMO | SMALL | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 4}
-STUB = DEMO | SMALL | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 4}
+TINY = DEMO | SMALL | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 5}
+STUB = DEMO | SMALL | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 6}
 STUB |= {"evaluate_model": 2, "train_model": 2, "sample_geometries": 4, "label_densities": 4}
 EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
 
@@ -102,7 +103,8 @@ def test_one_branch_alone(
     [
         ("all_structures", {"screen_structures": 1, "write_crystal": 12}),
         ("all_hyperfine", {"summarize_hyperfine": 1}),
-        ("all_sites", {"clean_sites": 1}),
+        ("all_sites", {"clean_sites": 1, "write_measured": 10}),
+        ("all_validation", {"compare_measured": 1, "write_measured": 12}),
         ("all_models", {"predict_candidates": 1, "train_model": 4}),
         ("all_mossbauer", {"plot_mossbauer": 1, "mix_mossbauer": 1}),
         ("all_density_models", {"fit_density_model": 1, "evaluate_density_model": 1}),

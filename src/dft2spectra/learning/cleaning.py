@@ -19,12 +19,14 @@ negative.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dft2spectra.calibrated import hyperfine_field, isomer_shift
 from dft2spectra.columns import Role, Site
 from dft2spectra.learning.cleaning_rules import (
     NO_MOMENT_MUB,
@@ -41,8 +43,8 @@ from dft2spectra.learning.cleaning_rules import (
 from dft2spectra.records import read_json, write_csv, write_table
 from dft2spectra.units import quadrupole_splitting_mm_s
 
-# Counts for the rules too.
-METHOD_VERSION = 2
+# Counts for the rules too, and for calibrated.
+METHOD_VERSION = 3
 
 DROPPED_COLUMNS = ("structure_id", "site", "rule", "value")
 
@@ -97,9 +99,9 @@ def expected_sites(record: Row) -> list[str]:
 
 
 def site_row(record: Row, site: Row, calibration: Row, role: Role = Role.TRAIN) -> Row:
-    """One row of the table with the derived columns: δ, quadrupole splitting, scaled field.
+    """One row of the table with the derived columns: δ, quadrupole splitting, fields.
 
-    δ = α (ρ − ρ_αFe) in mm/s, with α in mm/s bohr³ and densities in e/bohr³.
+    Shifts and calibrated fields as :mod:`dft2spectra.calibrated` makes them.
     """
     row: Row = {column: record[column] for column in ("structure_id", "formula", "spacegroup")}
     row[Site.PARENT] = record["parent"]
@@ -115,15 +117,15 @@ def site_row(record: Row, site: Row, calibration: Row, role: Role = Role.TRAIN) 
         if row[column] is not None:
             row[column] *= up
 
-    def derive(function: Callable[..., float], *columns: Site) -> float | None:
+    def derive(function: Callable[..., Any], *columns: Site) -> Any:
         values = [row[column] for column in columns]
         return None if None in values else function(*values)
 
-    def shift(density: float) -> float:
-        difference = density - calibration["reference_density_e_per_bohr3"]
-        return calibration["alpha_mm_s_bohr3"] * difference
-
-    row[Site.ISOMER_SHIFT] = derive(shift, Site.CONTACT_DENSITY)
+    shift = derive(partial(isomer_shift, calibration), Site.CONTACT_DENSITY, Site.MOMENT)
+    shift_columns = (Site.ISOMER_SHIFT, Site.ISOMER_SHIFT_ERROR, Site.EXTRAPOLATED)
+    row |= zip(shift_columns, shift or (None, np.nan, False), strict=True)
+    field, error = hyperfine_field(calibration, site) or (np.nan, np.nan)
+    row[Site.BHF_CALIBRATED], row[Site.BHF_CALIBRATED_ERROR] = up * field, error
     row[Site.QUADRUPOLE_SPLITTING] = derive(quadrupole_splitting_mm_s, Site.VZZ, Site.ETA)
     row[Site.BHF_SCALED] = derive(lambda field: field * calibration["bhf_scale"], Site.BHF)
     row |= {column: record[column] for column in RECORD_COLUMNS}

@@ -29,6 +29,7 @@ OPTIONAL_KEYS = (
 SITE_KEYS = ("label", "element", "wyckoff", "position", "moment")
 MEASURED_NUMBERS = (
     *("temperature_k", "isomer_shift_mm_s", "quadrupole_splitting_mm_s", "bhf_t", "moment_mub"),
+    "quadrupole_shift_mm_s",  # 2ε, of a sextet
 )
 MEASURED_KEYS = (*MEASURED_NUMBERS, "calibration", "trust", "source")
 # Larger is no measured value in any of these units.
@@ -299,4 +300,17 @@ def _measured(entries: Any, labels: set[str]) -> list[dict[str, Any]]:
                 raise Rejected(Reason.UNREADABLE, f"{what} is {value!r}, not a number")
             if not abs(value) < LARGEST_MEASURED:
                 raise Rejected(Reason.NOT_FINITE, f"{what} is {str(value)[:20]}")
+        _check_flag(entry)
     return [dict(entry) for entry in entries]
+
+
+def _check_flag(entry: dict[str, Any]) -> None:
+    """Refuse a flag for the calibration that is neither true nor false nor names of quantities."""
+    flag = entry.get("calibration", False)
+    wrong = [key for key in flag if key not in entry] if isinstance(flag, list) else []
+    if not isinstance(flag, bool | list) or wrong:
+        raise Rejected(
+            Reason.UNREADABLE,
+            f"calibration of the measured entry of {entry['site']} is {flag!r}, not true, false or "
+            "a list of quantities of the entry",
+        )
