@@ -61,7 +61,7 @@ class _Map(IBZ2BZMap):
 class _Maps(IBZ2BZMaps):
     """The maps of all k-points."""
 
-    def __getitem__(self, K: int) -> _Map:
+    def __getitem__(self, K):
         plain = super().__getitem__(K)
         operation = plain.U_cc, plain.b_a, plain.R_aii, plain.time_reversal
         return _Map(plain.ik_c, *operation, plain.spos_ac, plain.k_c, plain.r_cR)

@@ -56,39 +56,25 @@ def obtain_record(
         Folder of finished records, by the id of their crystal; a current one is copied.
     """
     structure = read_json(structure_path)
+    stored = None if store is None else store / f"{structure['structure_id']}.json"
     try:
-        return _obtain_alone(structure, structure_path, settings, path, log, launcher, keep)
-    except OutputBusyError as busy:
-        return None, str(busy).removesuffix(".")
-
-
-def _obtain_alone(
-    structure: dict[str, Any],
-    structure_path: Path,
-    settings: dict[str, Any],
-    path: Path,
-    log: Path,
-    launcher: list[str],
-    keep: bool,
-) -> tuple[Any, str]:
-    """As :func:`obtain_record`, which gives the lock of the record to one process at a time."""
-    with (
-        output_lock(path, partial(print, flush=True)) as lock,
-        kept(path) if keep else nullcontext(),
-    ):
-        record = current_record(path, structure, settings)
-        if record is not None:
-            return record, "is there"
-        if reason := refusal(path.parent):
-            return None, f"was not begun, {reason.removesuffix('.')}"
-        if store is not None:
-            stored = store / f"{structure['structure_id']}.json"
-            if (record := current_record(stored, structure, settings)) is not None:
+        with (
+            output_lock(path, partial(print, flush=True)) as lock,
+            kept(path) if keep else nullcontext(),
+        ):
+            record = current_record(path, structure, settings)
+            if record is not None:
+                return record, "is there"
+            if reason := refusal(path.parent):
+                return None, f"was not begun, {reason.removesuffix('.')}"
+            if stored and (record := current_record(stored, structure, settings)) is not None:
                 write_json(path, record)
                 return record, f"taken from {store}"
-        how = _compute(structure_path, settings, path, log, launcher, lock)
-        record = current_record(path, structure, settings)
-        return record, "computed" if record else f"its process {how}"
+            how = _compute(structure_path, settings, path, log, launcher, lock)
+            record = current_record(path, structure, settings)
+            return record, "computed" if record else f"its process {how}"
+    except OutputBusyError as busy:
+        return None, str(busy).removesuffix(".")
 
 
 def current_record(path: Path, structure: dict[str, Any], settings: dict[str, Any]) -> Any:
