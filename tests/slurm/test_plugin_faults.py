@@ -64,7 +64,7 @@ def test_the_plugin_gives_up_or_does_it_twice(plain: dict[str, FakeCluster]) -> 
     plain["banner"].order("sbatch", *[{"out": "Welcome, you are user 4711\n{id}"}] * 3)
     names = ("limit", "lost", "banner")
     drivers = {name: plain[name].start("a") for name in names}
-    codes = {name: driver.wait(120) for name, driver in drivers.items()}
+    codes = {name: plain[name].finish(driver) for name, driver in drivers.items()}
     assert codes["limit"] != 0, "a limit is waited for"
     assert codes["banner"] != 0, "the last line of a banner is read"
     assert len(plain["lost"].jobs()) == 2, "the queue is asked for a job whose answer was lost"
