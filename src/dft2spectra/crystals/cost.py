@@ -32,14 +32,13 @@ from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_mome
 from dft2spectra.structures.site_symmetry import free_gradient_components
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
-# Fitted by benchmarks/cost.py to one core of a shared virtual machine. 90 % of the 125 measured
-# records took 0.45 to 1.9 times what the other compounds predict, the same calculation repeated
-# 0.53 to 2.2 times its own median: most of the error is the machine. Two cells of 12 and 16 atoms
-# took 2.9 and 2.6 times their estimate, with twice the iterations.
-SECONDS_PER_KPOINT = 0.00412
-SECONDS_PER_COEFFICIENT = 1.65e-6
-ITERATIONS = 10.8
-ITERATIONS_PER_ATOM = 0.81
+# Fitted by benchmarks/cost.py to processor times of the reference set on one core of a shared virtual
+# machine, GPAW with FFTW. 90 % of the records took 0.7 to 1.6 times what the other compounds predict.
+# Larger cells than those of up to 12 atoms were not measured.
+SECONDS_PER_KPOINT = 0.000612
+SECONDS_PER_COEFFICIENT = 9.78e-7
+ITERATIONS = 13.4
+ITERATIONS_PER_ATOM = 0.0577
 # Python and GPAW before the first and after the last iteration.
 STARTUP_S = 3.0
 # Resident memory of GPAW without wave functions (MB) and copies of the wave functions; measured
