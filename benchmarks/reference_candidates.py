@@ -21,7 +21,7 @@ MAX_ATOMS = 12
 LIMITS = {"max_atoms": MAX_ATOMS, "xc": "PBE"}
 GPAW = {"cutoff_ev": 400, "kpoint_density_ang": 3.5, "xc": "PBE", "starts": ["ferromagnetic"]}
 # Of the modelled time, with FFTW, Davidson's eigensolver and all symmetry.
-PRICE = 0.6
+PRICE = 1.0
 # Iterations over those that the model assumes, by the element that needs most: medians of 58
 # converged records of a trial campaign.
 ITERATIONS = {"Mn": 1.95, "Cr": 1.55, "V": 1.28}
