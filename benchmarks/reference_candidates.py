@@ -20,7 +20,7 @@ from dft2spectra.structures.sources import PREFERENCE, _check
 MAX_ATOMS = 12
 LIMITS = {"max_atoms": MAX_ATOMS, "xc": "PBE"}
 GPAW = {"cutoff_ev": 400, "kpoint_density_ang": 3.5, "xc": "PBE", "starts": ["ferromagnetic"]}
-# Of the modelled time. The list was made at 0.6, before the model knew FFTW and Davidson's eigensolver.
+# Of the modelled time. The list was made at 0.6, before the model knew FFTW and Davidson.
 PRICE = 1.0
 # Iterations over those that the model assumes, by the element that needs most: medians of 58
 # converged records of a trial campaign.
