@@ -32,9 +32,9 @@ from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_mome
 from dft2spectra.structures.site_symmetry import free_gradient_components
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
-# Fitted by benchmarks/cost.py to processor times of the reference set on one core of a shared virtual
-# machine, GPAW with FFTW. 90 % of the records took 0.7 to 1.6 times what the other compounds predict.
-# Larger cells than those of up to 12 atoms were not measured.
+# Fitted by benchmarks/cost.py to processor times of the reference set on one core of a shared
+# virtual machine, GPAW with FFTW. 90 % of the records took 0.7 to 1.6 times what the other
+# compounds predict. Larger cells than those of up to 12 atoms were not measured.
 SECONDS_PER_KPOINT = 0.000612
 SECONDS_PER_COEFFICIENT = 9.78e-7
 ITERATIONS = 13.4

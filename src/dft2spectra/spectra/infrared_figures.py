@@ -62,9 +62,9 @@ def draw_infrared(
         for axes in (main, sticks):
             axes.minorticks_on()
             axes.tick_params(which="both", top=True, right=True)
-        main.set_ylabel("Molar absorption (km mol$^{-1}$ / cm$^{-1}$)")
-        sticks.set_ylabel("Intensity\n(km mol$^{-1}$)")
-        sticks.set_xlabel("Wavenumber (cm$^{-1}$)")
+        main.set_ylabel("Molar absorption (km mol⁻¹ / cm⁻¹)")
+        sticks.set_ylabel("Intensity\n(km mol⁻¹)")
+        sticks.set_xlabel("Wavenumber (cm⁻¹)")
         # High to low.
         sticks.set_xlim(spectrum.transform.maximum_cm1, 0.0)
         count, durations = len(spectrum.durations_ps), spectrum.durations_ps
