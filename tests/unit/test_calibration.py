@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from dft2spectra.calibrated import hyperfine_field, isomer_shift
 from dft2spectra.crystals.calibration import calibrate, fit_fields, fit_quadrupole_moment
 from dft2spectra.crystals.left_out import choose_form, fit_left_out
 from dft2spectra.crystals.measured_points import measured_points
 from dft2spectra.records import read_json, write_json
+from dft2spectra.structures.compounds import read_compound
+from dft2spectra.structures.raw import Rejected
 from dft2spectra.units import QUADRUPOLE_MOMENT_BARN, splitting_per_vzz
 
 ALPHA, RHO = -0.25, 12000.0
@@ -312,3 +315,27 @@ def test_mixed_methods_and_positive_slope_stop(tmp_path):
         write_json(path, record)
     with pytest.raises(ValueError, match="not negative"):
         run(tmp_path, records, structures)
+
+
+COMPOUND = """
+name: x
+formula: Fe
+spacegroup: 229
+lattice: {a: 2.87}
+sites: [{label: Fe1, element: Fe, wyckoff: 2a, position: [0, 0, 0]}]
+measured:
+  - {site: Fe1, temperature_k: 295, bhf_t: 33.0, quadrupole_shift_mm_s: -0.1, calibration: FLAG}
+"""
+
+
+@pytest.mark.parametrize("flag", ["true", "[bhf_t]", "[quadrupole_shift_mm_s, bhf_t]"])
+def test_flag_for_the_calibration_is_read(flag):
+    (entry,) = read_compound(COMPOUND.replace("FLAG", flag)).measured
+    assert entry["quadrupole_shift_mm_s"] == -0.1
+    assert entry["calibration"] == yaml.safe_load(flag)
+
+
+@pytest.mark.parametrize("flag", ["bhf_t", "[isomer_shift_mm_s]", "1"])
+def test_flag_that_names_nothing_of_the_entry_is_refused(flag):
+    with pytest.raises(Rejected, match="not true, false or a list of quantities of the entry"):
+        read_compound(COMPOUND.replace("FLAG", flag))
