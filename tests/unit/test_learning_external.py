@@ -21,7 +21,10 @@ EXTERNAL = [
     or structure["structure_id"].endswith("-Ti")
     or structure["structure_id"] == "t00-Al"
 ]
-FILES = ["predictions.parquet", "metrics.json", "model.ubj", "card.json", "training.npz"]
+FILES = [
+    *("predictions.parquet", "metrics.json", "splits.csv"),
+    *("model.ubj", "kernel.npz", "card.json", "training.npz"),
+]
 
 
 @pytest.fixture(scope="module")
