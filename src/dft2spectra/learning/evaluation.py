@@ -71,7 +71,7 @@ def out_of_fold(
         fitted = fit_models(
             known.values,
             data.target[train],
-            [groups[row] for row in np.flatnonzero(train)],
+            [names for names, known_row in zip(groups, train, strict=True) if known_row],
             learning,
             features.names,
             scale,
