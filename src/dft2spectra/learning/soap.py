@@ -23,7 +23,8 @@ valence_electrons
     electrons outside closed shells (group number; group − 10 from Zn on; 3 for 4f and 5f elements):
     band filling.
 d_electrons
-    electrons of the d shell (group number − 2 in the transition metals, zero elsewhere): d–d overlap.
+    electrons of the d shell (group number − 2 in the transition metals, zero elsewhere): the
+    overlap of d with d.
 period, group
     place in the periodic table: extent of the orbitals, number of electrons beyond a closed shell.
 magnetic
