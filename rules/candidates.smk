@@ -34,7 +34,7 @@ rule predict_candidates:
         models=expand(
             "<results>/models/{target}/{file}",
             target=config["learning"]["targets"],
-            file=["model.ubj", "card.json", "training.npz"],
+            file=["model.ubj", "kernel.npz", "card.json", "training.npz"],
         ),
     output:
         "<results>/candidates/ranked.svg",
@@ -62,6 +62,7 @@ rule predict_candidates:
     params:
         soap=config["soap"],
         rank_by=config["candidates"]["rank_by"],
+        coverage=config["learning"]["coverage"],
         method=method_versions(
             "learning.screening", "learning.soap", "learning.boosting"
         ),

@@ -8,7 +8,7 @@ LEARNING = {
 
 
 rule evaluate_model:
-    """Out-of-fold predictions and scores; relatives of one structure type are never split."""
+    """Every model in every split: predictions of crystals left out, scores, learning curves."""
     input:
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
@@ -16,6 +16,7 @@ rule evaluate_model:
     output:
         "<results>/models/{target}/predictions.csv",
         "<results>/models/{target}/parity.svg",
+        "<results>/models/{target}/splits.svg",
         predictions="<results>/models/{target}/predictions.parquet",
         metrics="<results>/models/{target}/metrics.json",
         figure=report(
@@ -23,6 +24,14 @@ rule evaluate_model:
             caption="../report/parity.rst",
             category="5 Models",
             labels={"target": "{target}", "figure": "parity"},
+        ),
+        splits="<results>/models/{target}/splits.csv",
+        curve="<results>/models/{target}/learning_curve.csv",
+        splits_figure=report(
+            "<results>/models/{target}/splits.png",
+            caption="../report/splits.rst",
+            category="5 Models",
+            labels={"target": "{target}", "figure": "splits"},
         ),
     log:
         "<logs>/evaluate_model/{target}.log",
@@ -49,6 +58,7 @@ rule train_model:
         metrics="<results>/models/{target}/metrics.json",
     output:
         "<results>/models/{target}/training.npz",
+        "<results>/models/{target}/kernel.npz",
         "<results>/models/{target}/importance.svg",
         model="<results>/models/{target}/model.ubj",
         card="<results>/models/{target}/card.json",
@@ -84,6 +94,7 @@ rule evaluate_external:
         sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
         model="<results>/models/{target}/model.ubj",
+        kernel="<results>/models/{target}/kernel.npz",
         card="<results>/models/{target}/card.json",
     output:
         "<results>/models/{target}/external/parity.svg",

@@ -15,4 +15,7 @@ evaluate_model(
     out_parquet=snakemake.output.predictions,
     out_metrics=snakemake.output.metrics,
     out_figure=snakemake.output.figure,
+    out_splits=snakemake.output.splits,
+    out_curve=snakemake.output.curve,
+    out_splits_figure=snakemake.output.splits_figure,
 )

@@ -12,6 +12,7 @@ predict_candidates(
     {Path(path).parent.name: Path(path).parent for path in snakemake.input.models},
     snakemake.params.soap,
     snakemake.params.rank_by,
+    snakemake.params.coverage,
     snakemake.output.table,
     snakemake.output.figure,
 )

@@ -10,12 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dft2spectra.columns import Site
-from dft2spectra.learning.boosting import out_of_fold
-from dft2spectra.learning.committee import hidden_rows, train_committee
+from dft2spectra.learning.baselines import fit_linear
+from dft2spectra.learning.committee import train_committee
+from dft2spectra.learning.evaluation import out_of_fold
+from dft2spectra.learning.kernel import fit_kernel, kernel
 from dft2spectra.learning.metrics import intervals, scores
+from dft2spectra.learning.models import cv_plus
 from dft2spectra.learning.soap import Features, site_features
 from dft2spectra.learning.species import CHANNELS
-from dft2spectra.learning.splits import grouped_folds, site_groups
+from dft2spectra.learning.splits import (
+    SPLITS,
+    grouped_folds,
+    inner_folds,
+    make_folds,
+    single,
+    site_groups,
+    split_groups,
+)
 from dft2spectra.learning.training_data import TrainingData
 
 SOAP = {
@@ -32,6 +43,7 @@ LEARNING = {
     "learning_rate": 0.1,
     "max_depth": 3,
     "early_stopping_rounds": 15,
+    "coverage": 0.9,
 }
 
 
@@ -159,26 +171,26 @@ def synthetic(n_groups=20, rows=6, seed=0) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def predict(values, target, groups):
-    """Fold and out-of-fold predictions of committee and ridge, as ``evaluate_model`` makes them."""
+    """Fold and out-of-fold predictions of committee, kernel and ridge."""
     names = np.array([f"density {i}" for i in range(values.shape[1])])
     rows = np.array([str(i) for i in range(len(target))])
     features = Features(values.astype(np.float32), rows, rows, rows, names, {}, {})
     sites = pd.DataFrame({Site.STRUCTURE_ID: rows, Site.PARENT: groups})
     every = np.ones(len(target), dtype=bool)
-    data = TrainingData(features, sites, Site.MOMENT, target, groups, every)
-    predictions, _ = out_of_fold(data, LEARNING)
-    return [predictions[name].to_numpy() for name in ("fold", "xgboost", "linear")]
+    data = TrainingData(features, sites, "moment", Site.MOMENT, target, groups, every)
+    predictions, _ = out_of_fold(data, single(groups), LEARNING)
+    return [predictions[name].to_numpy() for name in ("fold", "xgboost", "kernel", "linear")]
 
 
 def test_memory_of_relatives_does_not_count():
     """A target that only depends on the group can be remembered but not predicted."""
     values, target, groups = synthetic()
-    _, committee, linear = predict(values, target, groups)
     rows = np.array([str(i) for i in range(len(target))])
-    _, remembered, _ = predict(values, target, rows)
-    assert scores(target, remembered)["r2"] > 0.7
-    assert scores(target, committee)["r2"] < 0.2
-    assert scores(target, linear)["r2"] < 0.2
+    remembered = predict(values, target, rows)[1:]
+    for remembers, predicts in zip(remembered, predict(values, target, groups)[1:], strict=True):
+        assert scores(target, predicts)["r2"] < 0.35
+        assert scores(target, remembers)["r2"] > scores(target, predicts)["r2"] + 0.3
+    assert scores(target, remembered[0])["r2"] > 0.7
 
 
 def test_shuffled_target_has_no_score():
@@ -187,7 +199,7 @@ def test_shuffled_target_has_no_score():
     shuffled = np.random.default_rng(5).permutation(target)
     for prediction in predict(values, shuffled, groups)[1:]:
         assert -0.25 < scores(shuffled, prediction)["r2"] < 0.1
-    _, committee, linear = predict(values, target, groups)
+    _, committee, _, linear = predict(values, target, groups)
     assert scores(target, committee)["r2"] > 0.5
     assert scores(target, linear)["r2"] > 0.95
 
@@ -206,22 +218,146 @@ def test_targets_of_the_test_fold_change_nothing_there():
 
 def test_each_row_is_hidden_from_one_member():
     _, _, groups = synthetic()
-    hidden = hidden_rows(groups, LEARNING)
+    hidden = ~inner_folds(single(groups), 4, 3).trains
     assert (hidden.sum(axis=1) == 1).all()
     for name in set(groups):
         assert len(np.unique(hidden[groups == name], axis=0)) == 1
-    assert not hidden_rows(np.array(["a", "a"]), LEARNING).any()
+    assert inner_folds(single(np.array(["a", "a"])), 4, 3).trains.all()
+
+
+several_groups = st.lists(
+    st.frozensets(st.sampled_from("ABCDEFGH"), max_size=3), min_size=2, max_size=40
+)
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(several_groups, st.integers(2, 5), st.integers(0, 3))
+def test_no_group_of_a_tested_row_is_trained_on_where_it_is_left_out(groups, n_folds, seed):
+    """Rows of several groups, as ternary crystals are of two elements."""
+    folds = inner_folds(groups, n_folds, seed)
+    if folds.number == 1:
+        return
+    for fold in range(folds.number):
+        trained = [groups[row] for row in np.flatnonzero(folds.trains[:, fold])]
+        tested = np.flatnonzero(folds.fold == fold)
+        assert not folds.trains[tested, fold].any()
+        assert len(tested)
+        # Of its groups, the one that counts is the rarest, and nothing of that is trained on.
+        for row in tested:
+            count = {name: sum(name in other for other in groups) for name in groups[row]}
+            least = min(count, key=lambda name: (count[name], name))
+            assert not any(least in names for names in trained)
+    for row, names in enumerate(groups):
+        assert (folds.fold[row] >= 0) == bool(names)
+
+
+def test_splits_hold_together_what_they_say():
+    formulas = ["Fe", "FeAl", "Fe3Al", "FeAlSi", "FeSi", "FeCo", "FeAl", "FeAl"]
+    names = np.array([f"s{i}" for i in range(8)])
+    sites = pd.DataFrame(
+        {
+            Site.STRUCTURE_ID: names,
+            Site.FORMULA: formulas,
+            Site.PARENT: ["A2", "B2", "D03", "C1", "B2", "B2", "B2", "L10"],
+        }
+    )
+    values = np.array([[0.0], [1.0], [9.0], [9.1], [1.1], [0.1], [1.05], [9.05]], dtype=np.float32)
+    features = Features(values, names, names, names, np.array(["density 1"]), {}, {})
+    found = {split: split_groups(split, sites, features) for split in SPLITS}
+    # FeAl of B2 twice: a strained copy.
+    assert found["structure"][1] == found["structure"][6] != found["structure"][7]
+    assert found["structure_type"][1] == found["structure_type"][4] == frozenset(["B2"])
+    assert found["chemical_system"][1] == found["chemical_system"][2] == frozenset(["Al-Fe"])
+    assert found["element"][0] == frozenset()
+    assert found["element"][3] == frozenset(["Al", "Si"])
+    clusters = [next(iter(names)) for names in found["cluster"]]
+    assert len(set(clusters)) == 2
+    assert clusters[2] == clusters[3] == clusters[7] != clusters[0]
+    folds = make_folds(found["element"], 3, 0)
+    assert folds.fold[0] == -1
+    assert folds.trains[0].all()
+    silicon = folds.fold[4]
+    assert folds.fold[3] == silicon
+    assert not folds.trains[3, silicon]
+    assert not folds.trains[3, folds.fold[1]]
+    with pytest.raises(ValueError, match="unknown split 'typ'; known: structure"):
+        split_groups("typ", sites, features)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_parts_left_out_in_closed_form_are_refits(linear):
+    """Against kernel ridge regressions that never saw the part."""
+    values, _, groups = synthetic(n_groups=9, rows=3)
+    target = 5.0 + np.sin(values[:, 0]) + 0.1 * np.random.default_rng(0).normal(size=len(values))
+    # Overlapping parts, as elements make them.
+    folds = make_folds([frozenset([g, "x" if i % 4 else g]) for i, g in enumerate(groups)], 4, 0)
+    scale = np.ones(values.shape[1])
+    model = fit_kernel(values, target, folds, scale, linear=linear)
+    new = values[:5] + 0.3
+
+    def refit(rows, points):
+        gram = kernel(values[rows], values[rows], model.length)
+        size = np.mean(np.diag(kernel(values, values, model.length))) - 100.0
+        gram += model.penalty * size * np.eye(len(gram))
+        weights = np.linalg.solve(gram, target[rows] - target.mean())
+        return target.mean() + kernel(points, values[rows], model.length) @ weights
+
+    whole, members = model.predict(new)
+    assert whole == pytest.approx(refit(np.ones(len(target), dtype=bool), new), abs=1e-6)
+    for part in range(folds.number):
+        rows, tested = folds.trains[:, part], folds.fold == part
+        if not rows.any():
+            continue
+        assert members[:, part] == pytest.approx(refit(rows, new), abs=1e-6)
+        assert model.hidden[tested] == pytest.approx(refit(rows, values[tested]), abs=1e-6)
+    # A constant more in the target is a constant more in the prediction.
+    moved = fit_kernel(values, target + 1e3, folds, scale, linear=linear)
+    assert moved.predict(new)[0] == pytest.approx(whole + 1e3, abs=1e-4)
+
+
+def test_ridge_finds_a_plane():
+    random = np.random.default_rng(2)
+    values = random.normal(size=(80, 3))
+    folds = inner_folds(single(np.arange(80).astype(str)), 4, 0)
+    linear = fit_linear(values, 1.0 + values @ [2.0, 0.0, -1.0], folds)
+    assert linear.predict([[1.0, 5.0, 1.0]]) == pytest.approx(2.0, abs=0.01)
+
+
+def test_interval_bounds_by_hand():
+    """Four rows, two members: bounds are the second of four values at a coverage of 0.6."""
+    members = np.array([[1.0, 3.0]])
+    fold, residual = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.2, 5.0])
+    # Lower: 0.9, 0.6, 2.8, −2.0. Upper: 1.1, 1.4, 3.2, 8.0. ceil(0.6 · 5) = 3 of 4.
+    low, high = cv_plus(members, fold, residual, 0.6)
+    assert (low[0], high[0]) == pytest.approx((0.6, 3.2))
+
+
+def test_intervals_of_unseen_groups_hold_as_often_as_they_say():
+    """Groups with an offset of their own; 40 new ones in each of 40 repetitions."""
+    random = np.random.default_rng(0)
+    held = []
+    for repetition in range(40):
+        groups = np.repeat([f"g{i:02d}" for i in range(40)], 3)
+        target = np.repeat(random.normal(size=40), 3) + 0.1 * random.normal(size=120)
+        folds = inner_folds(single(groups), 5, repetition)
+        members = np.array([target[folds.trains[:, part]].mean() for part in range(5)])
+        residual = np.abs(target - members[folds.fold])
+        new = random.normal(size=40) + 0.1 * random.normal(size=40)
+        low, high = cv_plus(np.tile(members, (40, 1)), folds.fold, residual, 0.9)
+        held.append(np.mean((low <= new) & (new <= high)))
+    assert 0.87 < np.mean(held) < 0.95
 
 
 def test_member_knows_nothing_of_its_hidden_rows():
     """Spoiling the hidden targets of member 0 leaves its output alone, and moves the others."""
     values, target, groups = synthetic()
-    hidden = hidden_rows(groups, LEARNING)
+    folds = inner_folds(single(groups), 4, 3)
+    hidden = ~folds.trains
     # Equal sums: the common starting value is the mean target.
     spoiled = target.copy()
     spoiled[hidden[:, 0]] += np.where(np.arange(hidden[:, 0].sum()) % 2, 5.0, -5.0)
     learning = LEARNING | {"n_estimators": 5}
-    first, second = (train_committee(values, y, groups, learning) for y in (target, spoiled))
+    first, second = (train_committee(values, y, folds, learning) for y in (target, spoiled))
     data = xgboost.DMatrix(values.astype(np.float32))
     rounds = (0, min(first.num_boosted_rounds(), second.num_boosted_rounds()))
     before, after = (b.predict(data, iteration_range=rounds) for b in (first, second))

@@ -91,6 +91,11 @@ def test_weights_by_hand():
     assert species_weights("electronegativity")["Al"] == pytest.approx(1.61 / 1.83)
     found = [species_weights("valence_electrons")[x] * 8 for x in ("Zn", "Ga", "La", "Cu", "Si")]
     assert found == pytest.approx([2, 3, 3, 11, 4])
+    # d electrons beside two s: Ti 2, Co 7, Zn 10; period and group as in the periodic table.
+    found = [species_weights("d_electrons")[x] * 6 for x in ("Ti", "Co", "Zn", "Al", "Ca")]
+    assert found == pytest.approx([2, 7, 10, 0, 0])
+    assert [species_weights("period")[x] * 4 for x in ("B", "Pt")] == pytest.approx([2, 6])
+    assert [species_weights("group")[x] * 8 for x in ("B", "Pt")] == pytest.approx([13, 10])
 
 
 def test_composition_by_hand():

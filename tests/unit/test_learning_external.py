@@ -21,7 +21,10 @@ EXTERNAL = [
     or structure["structure_id"].endswith("-Ti")
     or structure["structure_id"] == "t00-Al"
 ]
-FILES = ["predictions.parquet", "metrics.json", "model.ubj", "card.json", "training.npz"]
+FILES = [
+    *("predictions.parquet", "metrics.json", "splits.csv"),
+    *("model.ubj", "kernel.npz", "card.json", "training.npz"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +111,9 @@ def test_a_model_of_other_sites_is_refused(held_out, tmp_path):
 
 
 def test_a_table_without_external_sites_is_named(without, tmp_path):
-    with pytest.raises(ValueError, match="no site of the role external"):
+    with pytest.raises(ValueError, match="no site has the role external"):
         read_external_data(without.features, without.sites, "moment")
-    with pytest.raises(ValueError, match="no site of the role external"):
+    with pytest.raises(ValueError, match="no site has the role external"):
         evaluate(without, tmp_path)
 
 

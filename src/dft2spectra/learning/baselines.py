@@ -1,17 +1,13 @@
 """What a model must beat: a ridge regression (the mean of the training data needs no code)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, PredefinedSplit
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dft2spectra.learning.splits import grouped_folds
+from dft2spectra.learning.kernel import KernelModel, fit_kernel
+from dft2spectra.learning.splits import Folds
 
-# Penalty per site on standardised features.
-ALPHAS_PER_SITE = tuple(10.0**exponent for exponent in range(-4, 4))
 # Features with a smaller standard deviation are constant to rounding; large ones are of order 1.
 LEAST_DEVIATION = 1e-5
 MOST_DEVIATIONS = 10.0
@@ -36,29 +32,30 @@ class BoundedScaler(StandardScaler):
         return np.clip(super().transform(X, copy=copy), -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
-def fit_linear(
-    values: np.ndarray, target: np.ndarray, groups: np.ndarray, learning: dict[str, Any]
-) -> Pipeline:
-    """Standardisation and ridge regression, fitted; the penalty has the least inner grouped error.
+class LinearModel(NamedTuple):
+    """Ridge regression on standardised features."""
 
-    With one structure type in the training data the largest penalty is taken.
+    scaler: BoundedScaler
+    ridge: KernelModel
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """Predictions (n_sites,) in the target's unit."""
+        return self.ridge.predict(self.scaler.transform(np.asarray(values, dtype=float)))[0]
+
+
+def fit_linear(values: np.ndarray, target: np.ndarray, folds: Folds) -> LinearModel:
+    """Standardisation and ridge regression; the penalty has the least error on parts left out.
+
+    The scaling sees the features of all these rows, targets of none.
 
     Parameters
     ----------
-    values, target, groups
-        Features (n_sites, n_features), quantity and structure type (n_sites,) of the training rows.
-    learning
-        ``folds`` and ``seed``.
+    values, target
+        Features (n_sites, n_features) and quantity (n_sites,) of the training rows.
+    folds
+        Parts of these rows.
     """
-    values = np.asarray(values, dtype=float)
-    alphas = [alpha * len(target) for alpha in ALPHAS_PER_SITE]
-    pipeline = make_pipeline(BoundedScaler(), Ridge(alpha=alphas[-1]))
-    if len(np.unique(groups)) < 2:
-        return pipeline.fit(values, target)
-    search = GridSearchCV(
-        pipeline,
-        {"ridge__alpha": alphas},
-        cv=PredefinedSplit(grouped_folds(groups, learning["folds"], learning["seed"] + 1)),
-        scoring="neg_mean_squared_error",
-    )
-    return search.fit(values, target).best_estimator_
+    scaler = BoundedScaler()
+    scaled = scaler.fit_transform(np.asarray(values, dtype=float))
+    ones = np.ones(scaled.shape[1])
+    return LinearModel(scaler, fit_kernel(scaled, target, folds, ones, linear=True))

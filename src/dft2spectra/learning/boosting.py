@@ -1,4 +1,4 @@
-"""Train and judge a model of one site property: XGBoost beside a linear model and the mean.
+"""Train and judge the models of one site property: XGBoost beside a kernel, their mean, a line.
 
 Targets are the columns of the site table as cleaning leaves them: moments and fields signed
 relative to the total moment of the structure (see :mod:`dft2spectra.learning.cleaning`), Vzz with
@@ -6,11 +6,12 @@ its sign. Two limits follow from descriptors that know nothing of spin: sublatti
 the direction of their moments only cannot be told apart, and near η = 1 the sign of Vzz is a matter
 of rounding. Sites count once each, whatever their multiplicity.
 
-``evaluate_model`` measures on structure types left out of everything: the number of rounds, the
-ridge penalty and the scaling are chosen inside the training part of each fold. ``train_model`` then
-uses all sites. With ``learning.representatives`` set, only those sites are trained on; all are
-tested on. (The choice of representatives looks at descriptors of all sites, at no target.) External
-sites are no part of any of this (:mod:`dft2spectra.learning.external`).
+``evaluate_model`` measures with crystals left out in several ways
+(:mod:`dft2spectra.learning.splits`); the number of rounds, penalties, lengths and scaling are
+chosen inside the training part of each fold. The verdict reads the split by structure type.
+``train_model`` then uses all sites. With ``learning.representatives`` set, only those sites are
+trained on; all are tested on. (The choice of representatives looks at descriptors of all sites, at
+no target.) External sites are no part of any of this (:mod:`dft2spectra.learning.external`).
 """
 
 from importlib.metadata import version
@@ -21,77 +22,29 @@ import numpy as np
 import pandas as pd
 
 from dft2spectra.columns import Site
-from dft2spectra.learning.baselines import fit_linear
-from dft2spectra.learning.committee import (
-    gain_by_feature,
-    hidden_rows,
-    hyperparameters,
-    predict_committee,
-    train_committee,
+from dft2spectra.learning.committee import gain_by_feature, hyperparameters
+from dft2spectra.learning.domain import tested_distance, training_domain, write_domain
+from dft2spectra.learning.evaluation import (
+    MAIN_SPLIT,
+    best_model,
+    every_split,
+    learning_curve,
+    score_table,
 )
-from dft2spectra.learning.domain import training_domain, write_domain
 from dft2spectra.learning.figures import plot_importance, plot_parity
-from dft2spectra.learning.metrics import intervals, scores, spread_calibration, verdict
-from dft2spectra.learning.splits import grouped_folds
+from dft2spectra.learning.metrics import coverage, intervals, scores, spread_calibration, verdict
+from dft2spectra.learning.models import CHOICES, MODELS, fit_models, write_learner
+from dft2spectra.learning.soap import distance_scale
+from dft2spectra.learning.split_figures import plot_splits
+from dft2spectra.learning.splits import formula_elements, split_groups
 from dft2spectra.learning.training_data import TrainingData, read_training_data
-from dft2spectra.records import read_json, whole_file, write_json, write_table
+from dft2spectra.records import read_json, write_csv, write_json, write_table
 
-# Counts for all that a model and its scores are made with: splits, committee, baselines, metrics,
-# domain, training_data.
-METHOD_VERSION = 2
+# Counts for all that a model and its scores are made with: splits, committee, kernel, baselines,
+# models, evaluation, metrics, domain, training_data.
+METHOD_VERSION = 3
 
-MODELS = ("xgboost", "linear", "mean")
-PACKAGES = ("dft2spectra", "dscribe", "numpy", "scikit-learn", "xgboost-cpu")
-
-
-def out_of_fold(
-    data: TrainingData, learning: dict[str, Any]
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Predictions of each site by models that saw nothing of its structure type.
-
-    Returns
-    -------
-    predictions : DataFrame
-        ``fold``, ``xgboost``, ``spread`` (of the committee), ``linear``, ``mean``; a row per site.
-    folds : list of dict
-        What was trained on, and what the inner splits chose.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two structure types; a fold without representatives to train on.
-    """
-    fold_of_row = grouped_folds(data.groups, learning["folds"], learning["seed"])
-    predictions = pd.DataFrame({"fold": fold_of_row}, index=data.sites.index)
-    results = {name: np.empty(len(fold_of_row)) for name in ("xgboost", "spread", "linear", "mean")}
-    folds = []
-    for fold in range(fold_of_row.max() + 1):
-        test = fold_of_row == fold
-        train = ~test & data.trainable
-        if not train.any():
-            raise ValueError(f"fold {fold} has no representative to train on; ask for more")
-        values, target, groups = (
-            a[train] for a in (data.features.values, data.target, data.groups)
-        )
-        booster = train_committee(values, target, groups, learning, data.features.names)
-        linear = fit_linear(values, target, groups, learning)
-        unseen = data.features.values[test]
-        results["xgboost"][test], results["spread"][test] = predict_committee(
-            booster, unseen, data.features.names
-        )
-        results["linear"][test] = linear.predict(unseen.astype(float))
-        results["mean"][test] = target.mean()
-        folds.append(
-            {
-                "n_train": int(train.sum()),
-                "n_test": int(test.sum()),
-                "parents_tested": sorted(set(data.groups[test])),
-                "rounds": booster.num_boosted_rounds(),
-                "members": hidden_rows(groups, learning).shape[1],
-                "ridge_alpha": float(linear.named_steps["ridge"].alpha),
-            }
-        )
-    return predictions.assign(**results), folds
+PACKAGES = ("dft2spectra", "dscribe", "numpy", "scikit-learn", "scipy", "xgboost-cpu")
 
 
 def summarize_predictions(
@@ -104,8 +57,9 @@ def summarize_predictions(
     further structures of these types.
     """
     models: dict[str, Any] = {}
+    truth = data.target
     for name in MODELS:
-        truth, predicted = data.target, predictions[name].to_numpy()
+        predicted = predictions[name].to_numpy()
         models[name] = dict(scores(truth, predicted)) | {
             f"ci95_by_{cluster}": intervals(
                 truth, predicted, labels, learning["bootstrap"], learning["seed"]
@@ -115,14 +69,15 @@ def summarize_predictions(
                 ("parent", data.groups),
             )
         }
-    error = predictions["xgboost"].to_numpy() - data.target
-    usable, text = verdict(data.counts(), models, learning["min_sites"])
-    return {
-        "models": models,
-        "error_per_spread": spread_calibration(error, predictions["spread"].to_numpy()),
-        "usable": usable,
-        "verdict": text,
-    }
+    for name in CHOICES:
+        low, high = (predictions[f"{name}_{end}"].to_numpy() for end in ("low", "high"))
+        models[name]["coverage"] = coverage(truth, low, high)
+        models[name]["error_per_spread"] = spread_calibration(
+            predictions[name].to_numpy() - truth, predictions[f"{name}_spread"].to_numpy()
+        )
+    chosen = models[learning["model"]]
+    usable, text = verdict(data.counts(), chosen, learning, data.name)
+    return {"model": learning["model"], "models": models, "usable": usable, "verdict": text}
 
 
 def evaluate_model(
@@ -134,19 +89,23 @@ def evaluate_model(
     out_parquet: str | Path,
     out_metrics: str | Path,
     out_figure: str | Path,
+    out_splits: str | Path,
+    out_curve: str | Path,
+    out_splits_figure: str | Path,
 ) -> None:
-    """Write out-of-fold predictions, their scores and the parity figure (PNG and SVG).
+    """Write out-of-fold predictions, scores in every split, learning curves and two figures.
 
     Parameters
     ----------
     target
         ``moment``, ``isomer_shift``, ``vzz`` or ``bhf``.
     learning
-        The section of the configuration: ``folds``, ``seed``, ``n_estimators``, ``learning_rate``,
-        ``max_depth``, ``early_stopping_rounds``, ``bootstrap``, ``min_sites``.
+        The section of the configuration without ``targets`` and ``representatives``.
     """
     data = read_training_data(features_npz, sites_parquet, target, representatives_csv)
-    predictions, folds = out_of_fold(data, learning)
+    every = every_split(data, learning)
+    predictions, folds = every[MAIN_SPLIT][0]
+    table = score_table(data, every, learning)
     metrics = {
         "target": target,
         "column": str(data.column),
@@ -155,14 +114,21 @@ def evaluate_model(
         "n_trainable": int(data.trainable.sum()),
         **summarize_predictions(data, predictions, learning),
         "split": split_description(data, learning),
+        "best": {split: best_model(table, split) for split in every},
+        "splits": table.replace({np.nan: None}).to_dict("records"),
+        "tested_distance": tested_distance(predictions["distance"].to_numpy()),
         "folds": folds,
     }
     identity = [Site.STRUCTURE_ID, Site.FORMULA, Site.PARENT, Site.SITE, data.column]
-    names = {name: f"{data.column}_{name}" for name in ("xgboost", "spread", "linear", "mean")}
-    table = pd.concat([data.sites[identity], predictions.rename(columns=names)], axis=1)
-    write_table(out_parquet, table)
+    names = {name: f"{data.column}_{name}" for name in predictions if name != "fold"}
+    sites = pd.concat([data.sites[identity], predictions.rename(columns=names)], axis=1)
+    curve = learning_curve(data, every, learning)
+    write_table(out_parquet, sites)
     write_json(out_metrics, metrics)
+    write_csv(out_splits, table)
+    write_csv(out_curve, curve)
     plot_parity(data.target, predictions, metrics, out_figure)
+    plot_splits(table, curve, metrics, out_splits_figure)
 
 
 def split_description(data: TrainingData, learning: dict[str, Any]) -> dict[str, Any]:
@@ -171,8 +137,10 @@ def split_description(data: TrainingData, learning: dict[str, Any]) -> dict[str,
         "grouped_by": str(Site.PARENT),
         "outer_folds": min(learning["folds"], data.counts()["n_parents"]),
         "inner_folds": learning["folds"],
-        "inner_choice": "boosting rounds and ridge penalty, grouped folds of the training part",
+        "inner_choice": "rounds, penalties and length of the kernel, folds of the training part",
         "seed": learning["seed"],
+        "seeds": learning["seeds"],
+        "coverage": learning["coverage"],
     }
 
 
@@ -187,10 +155,11 @@ def train_model(
     out_card: str | Path,
     out_figure: str | Path,
 ) -> None:
-    """Write the model trained on all sites, its card, its domain and the importance figure.
+    """Write the models trained on all sites, their card, their domain and the importance figure.
 
-    Beside ``out_model`` (UBJ) goes ``training.npz``, the training sites in descriptor space, from
-    which :mod:`dft2spectra.learning.screening` takes the distance of a candidate.
+    ``out_model`` (UBJ) holds the trees. Beside it go ``kernel.npz``, the kernel model and what the
+    intervals are made of, and ``training.npz``, the training sites in descriptor space, from which
+    :mod:`dft2spectra.learning.screening` takes the distance of a candidate.
 
     Raises
     ------
@@ -202,20 +171,27 @@ def train_model(
     if (metrics["target"], metrics["data_hash"]) != (target, data.digest()):
         raise ValueError(f"{metrics_json} was measured on other data; evaluate the model again")
     features, rows = data.features, data.trainable
-    booster = train_committee(
-        features.values[rows], data.target[rows], data.groups[rows], learning, features.names
+    groups = split_groups(MAIN_SPLIT, data.sites[rows], features.of(rows))
+    fitted = fit_models(
+        features.values[rows],
+        data.target[rows],
+        groups,
+        learning,
+        features.names,
+        distance_scale(features),
     )
+    booster = fitted.learner.booster
     gain = gain_by_feature(booster, features.names)
     by_block = {
         block: float(gain[features.blocks == block].sum())
         for block in dict.fromkeys(features.blocks.tolist())
     }
-    elements = formula_elements(data.sites[Site.FORMULA][rows])
-    domain = training_domain(features, rows, data.groups, elements)
-    kept = ("models", "error_per_spread", "folds")
+    elements = sorted(frozenset().union(*formula_elements(data.sites[Site.FORMULA][rows])))
+    kept = ("models", "best", "splits", "folds")
     card = {
         "target": target,
         "column": str(data.column),
+        "model": learning["model"],
         "verdict": metrics["verdict"],
         "usable": metrics["usable"],
         **data.counts(),
@@ -238,18 +214,17 @@ def train_model(
             "early_stopping_rounds": learning["early_stopping_rounds"],
         },
         "rounds": booster.num_boosted_rounds(),
-        "members": hidden_rows(data.groups[rows], learning).shape[1],
-        "tested_distance": domain.limit if np.isfinite(domain.limit) else None,
+        "members": fitted.folds.number,
+        "kernel": {
+            "form": "Matérn 5/2 and a constant",
+            "length": fitted.learner.kernel.length,
+            "penalty": fitted.learner.kernel.penalty,
+        },
+        "tested_distance": metrics["tested_distance"],
         "versions": {package: version(package) for package in PACKAGES},
     }
-    with whole_file(out_model) as temporary:
-        booster.save_model(temporary)
+    write_learner(Path(out_model).parent, fitted.learner)
+    domain = training_domain(features, rows, elements, metrics["tested_distance"])
     write_domain(Path(out_model).with_name("training.npz"), domain)
     write_json(out_card, card)
     plot_importance(features.names, gain, by_block, card, out_figure)
-
-
-def formula_elements(formulas: pd.Series) -> list[str]:
-    """Sorted symbols of all elements in the formulas."""
-    found = formulas.astype(str).str.extractall(r"([A-Z][a-z]?)")[0]
-    return sorted(set(found))

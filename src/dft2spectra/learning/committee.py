@@ -1,10 +1,10 @@
 """A committee of boosted trees in one XGBoost model, one output per member.
 
-Member k never sees the k-th grouped part of the training rows. The number of boosting rounds is
-where the error of all members on the parts they do not see is least: early stopping inside the
-training rows, on whole structure types. The committee's answer is the mean of the outputs; their
-standard deviation tells where the answer depends on which structure types were in the training
-data (a delete-a-group jackknife).
+Member k never sees the k-th part of the training rows (:mod:`dft2spectra.learning.splits`). The
+number of boosting rounds is where the error of all members on the parts they do not see is least:
+early stopping inside the training rows, on whole groups. The committee's answer is the mean of the
+outputs; their standard deviation tells where the answer depends on which groups were in the
+training data (a delete-a-group jackknife).
 
 The members are the outputs of a single booster trained with an objective that gives a member no
 gradient from its hidden rows; the file is XGBoost's own format and needs nothing of this module to
@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from dft2spectra.learning.splits import grouped_folds
+from dft2spectra.learning.splits import Folds
 
 # Rounds when the training rows are of one structure type and nothing can be hidden.
 ROUNDS_WITHOUT_STOPPING = 50
 
 FIXED_PARAMETERS = {
     "tree_method": "hist",
+    # Some hundred rows fill no more; the histograms of 256 bins would take most of the time.
+    "max_bin": 32,
     "subsample": 0.8,
-    "colsample_bytree": 0.3,
+    "colsample_bytree": 0.1,
     "min_child_weight": 2.0,
     "reg_lambda": 1.0,
     "multi_strategy": "one_output_per_tree",
@@ -48,21 +50,10 @@ def hyperparameters(learning: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def hidden_rows(groups: np.ndarray, learning: dict[str, Any]) -> np.ndarray:
-    """Rows that each member does not see: bool (n_sites, n_members), each row hidden once.
-
-    With one group there is one member that sees all.
-    """
-    if len(np.unique(groups)) < 2:
-        return np.zeros((len(groups), 1), dtype=bool)
-    parts = grouped_folds(groups, learning["folds"], learning["seed"] + 1)
-    return parts[:, None] == np.arange(parts.max() + 1)
-
-
 def train_committee(
     values: np.ndarray,
     target: np.ndarray,
-    groups: np.ndarray,
+    folds: Folds,
     learning: dict[str, Any],
     names: np.ndarray | None = None,
 ) -> xgboost.Booster:
@@ -74,15 +65,16 @@ def train_committee(
         Features (n_sites, n_features).
     target
         Quantity to learn (n_sites,).
-    groups
-        Structure type of each row (n_sites,).
+    folds
+        Parts of these rows.
     learning
-        ``folds``, ``seed``, ``n_estimators`` (most rounds), ``early_stopping_rounds``,
+        ``seed``, ``n_estimators`` (most rounds), ``early_stopping_rounds``,
         ``learning_rate``, ``max_depth``.
     names
         Feature names (n_features,), stored in the model.
     """
-    hidden = hidden_rows(groups, learning)
+    hidden = ~folds.trains
+    tested = folds.fold[:, None] == np.arange(folds.number)
     labels = np.repeat(np.asarray(target, dtype=np.float32)[:, None], hidden.shape[1], axis=1)
     data = _matrix(values, names, labels)
 
@@ -91,7 +83,7 @@ def train_committee(
         return np.where(hidden, 0.0, residual), np.where(hidden, 0.0, 1.0)
 
     def hidden_rmse(output: np.ndarray, _: xgboost.DMatrix) -> tuple[str, float]:
-        residual = (output.reshape(hidden.shape) - labels)[hidden]
+        residual = (output.reshape(hidden.shape) - labels)[tested]
         return "rmse", float(np.sqrt(np.mean(residual.astype(float) ** 2)))
 
     parameters = hyperparameters(learning) | {
@@ -118,11 +110,10 @@ def train_committee(
 
 def predict_committee(
     booster: xgboost.Booster, values: np.ndarray, names: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the members, each (n_sites,), in the target's unit."""
+) -> np.ndarray:
+    """Predictions of the members, (n_sites, n_members), in the target's unit."""
     booster.set_param({"nthread": threads()})
-    output = booster.predict(_matrix(values, names)).reshape(len(values), -1).astype(float)
-    return output.mean(axis=1), output.std(axis=1)
+    return booster.predict(_matrix(values, names)).reshape(len(values), -1).astype(float)
 
 
 def gain_by_feature(booster: xgboost.Booster, names: np.ndarray) -> np.ndarray:

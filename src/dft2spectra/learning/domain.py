@@ -3,7 +3,8 @@
 The out-of-fold score measures predictions of structure types that were not in the training data.
 It speaks for a new site only if that site is no farther from the training data than the sites were
 on which the score was measured. That range is taken as the 95th percentile of the distances
-between each training site and the nearest one *of another structure type*.
+between each tested site and the nearest one that *its fold trained on*: a fold hides several
+structure types at once, and one of them may well lie nearest.
 """
 
 from pathlib import Path
@@ -26,32 +27,31 @@ class Domain(NamedTuple):
     scale: np.ndarray  # (n_features,)
     structure_id: np.ndarray  # str (n_sites,)
     elements: np.ndarray  # str, all elements of the training structures
-    limit: float  # distance up to which the score was measured; NaN with one structure type
+    limit: float  # distance up to which the score was measured
 
 
 def training_domain(
-    features: Features, rows: np.ndarray, groups: np.ndarray, elements: list[str]
+    features: Features, rows: np.ndarray, elements: list[str], limit: float
 ) -> Domain:
-    """Domain of a model trained on ``rows`` (bool, (n_sites,)) of the features."""
+    """Domain of a model trained on ``rows`` (bool, (n_sites,)) of the features.
+
+    ``limit`` is the distance up to which it was tested (:func:`tested_distance`).
+    """
     scale = distance_scale(features)
     points = (features.values * scale)[rows]
-    distances = distances_to_other_groups(points, groups[rows])
-    limit = float(np.percentile(distances, TESTED_PERCENTILE)) if len(distances) else np.nan
     return Domain(
         points.astype(np.float32), scale, features.structure_id[rows], np.array(elements), limit
     )
 
 
-def distances_to_other_groups(points: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Distance of each point to the nearest one of another group; empty with one group."""
-    names = np.unique(groups)
-    if len(names) < 2:
-        return np.array([])
-    distances = np.empty(len(points))
-    for name in names:
-        inside = groups == name
-        distances[inside] = nearest(points[inside], points[~inside])[0]
-    return distances
+def tested_distance(distances: np.ndarray) -> float:
+    """Distance up to which a model was tested, of the distances of all tested sites (n_sites,)."""
+    return float(np.percentile(distances, TESTED_PERCENTILE))
+
+
+def distances_to_training(points: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Distance of each point (n_points,) to the nearest training point."""
+    return nearest(points, training)[0]
 
 
 def nearest(points: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xgboost
 
 from dft2spectra.columns import Site
 from dft2spectra.learning.baselines import fit_linear
-from dft2spectra.learning.boosting import MODELS, formula_elements
-from dft2spectra.learning.committee import predict_committee
+from dft2spectra.learning.evaluation import MAIN_SPLIT
 from dft2spectra.learning.figures import plot_parity
-from dft2spectra.learning.metrics import intervals, scores, spread_calibration
+from dft2spectra.learning.metrics import coverage, intervals, scores
+from dft2spectra.learning.models import CHOICES, MODELS, predict, read_learner
+from dft2spectra.learning.splits import formula_elements, inner_folds, split_groups
 from dft2spectra.learning.training_data import (
     TrainingData,
     read_external_data,
@@ -26,7 +26,7 @@ from dft2spectra.learning.training_data import (
 )
 from dft2spectra.records import read_json, write_csv, write_json
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 UNSEEN_TYPE, UNSEEN_ELEMENT, NEITHER = "unseen_structure_type", "unseen_element", "neither"
 
@@ -37,14 +37,13 @@ def kinds(external: TrainingData, train: TrainingData) -> np.ndarray:
     A site with an element that no training site has beside it counts as ``unseen_element``,
     whatever its structure type.
     """
-    known = set(formula_elements(train.sites[Site.FORMULA]))
+    known = frozenset().union(*formula_elements(train.sites[Site.FORMULA]))
     types = set(train.groups)
+    elements = formula_elements(external.sites[Site.FORMULA])
     return np.array(
         [
-            UNSEEN_ELEMENT
-            if not set(formula_elements(pd.Series([formula]))) <= known
-            else (NEITHER if group in types else UNSEEN_TYPE)
-            for formula, group in zip(external.sites[Site.FORMULA], external.groups, strict=True)
+            UNSEEN_ELEMENT if not symbols <= known else NEITHER if group in types else UNSEEN_TYPE
+            for symbols, group in zip(elements, external.groups, strict=True)
         ]
     )
 
@@ -69,6 +68,9 @@ def score_models(
             )
             for cluster, labels in (("structure", structures), ("parent", groups))
         }
+        if name in CHOICES:
+            ends = (predictions[f"{name}_{end}"].to_numpy()[rows] for end in ("low", "high"))
+            found["models"][name]["coverage"] = coverage(truth, *ends)
     return found
 
 
@@ -89,12 +91,13 @@ def evaluate_external(
     Parameters
     ----------
     model_ubj, card_json
-        The model trained on all training sites. The linear model and the mean beside it are those
-        of the same sites.
+        The models trained on all training sites, with ``kernel.npz`` beside them. The linear model
+        and the mean are those of the same sites.
     target
         ``moment``, ``isomer_shift``, ``vzz`` or ``bhf``.
     learning
-        The section of the configuration: ``folds``, ``seed`` and ``bootstrap`` are looked at.
+        The section of the configuration: ``folds``, ``seed``, ``coverage`` and ``bootstrap`` are
+        looked at; which model speaks is what the card says.
 
     Raises
     ------
@@ -115,11 +118,9 @@ def evaluate_external(
         "data_hash": card["data_hash"],
         "external_hash": external.digest(),
         "n_trained": card["n_trained"],
+        "model": card["model"],
         **every,
         "verdict": _in_words(every, card),
-        "error_per_spread": spread_calibration(
-            predictions["xgboost"].to_numpy() - external.target, predictions["spread"].to_numpy()
-        ),
         "out_of_fold": card["metrics"]["models"],
         "by_difference": {
             name: score_models(external, predictions, kind == name, learning)
@@ -145,25 +146,26 @@ def evaluate_external(
 def _predict(
     train: TrainingData, external: TrainingData, model_ubj: str | Path, learning: dict[str, Any]
 ) -> pd.DataFrame:
-    """``xgboost``, ``spread``, ``linear`` and ``mean`` of each external site."""
+    """Columns of :meth:`dft2spectra.learning.models.Fitted.predict`, a row per external site."""
     unseen, rows = external.features.values, train.trainable
-    booster = xgboost.Booster(model_file=model_ubj)
-    mean, spread = predict_committee(booster, unseen, external.features.names)
-    values, target, groups = (a[rows] for a in (train.features.values, train.target, train.groups))
-    linear = fit_linear(values, target, groups, learning).predict(unseen.astype(float))
-    return pd.DataFrame(
-        {"xgboost": mean, "spread": spread, "linear": linear, "mean": target.mean()}
-    )
+    learner = read_learner(Path(model_ubj).parent)
+    table = predict(learner, unseen, external.features.names, learning["coverage"])
+    known = train.features.of(rows)
+    groups = split_groups(MAIN_SPLIT, train.sites[rows], known)
+    folds = inner_folds(groups, learning["folds"], learning["seed"])
+    linear = fit_linear(known.values, train.target[rows], folds)
+    return table.assign(linear=linear.predict(unseen), mean=train.target[rows].mean())
 
 
 def _in_words(every: dict[str, Any], card: dict[str, Any]) -> str:
     """Score on the external sites beside that out of fold, and how many sites stand behind it."""
     sizes = f"{every['n_sites']} sites of {every['n_structures']} structures"
     trained = f"the model was trained on {card['n_trained']} others"
-    r2, before = every["models"]["xgboost"]["r2"], card["metrics"]["models"]["xgboost"]["r2"]
+    model = card["model"]
+    r2, before = every["models"][model]["r2"], card["metrics"]["models"][model]["r2"]
     if r2 is None:
         return f"The score is undefined: the target hardly varies over {sizes}; {trained}."
-    low, high = every["models"]["xgboost"]["ci95_by_parent"]["r2"]
+    low, high = every["models"][model]["ci95_by_parent"]["r2"]
     interval = "" if low is None else f" (95 % interval {low:.2f} to {high:.2f})"
     beside = "undefined" if before is None else f"{before:.2f}"
     return f"R² = {r2:.2f}{interval} on {sizes} kept apart, {beside} out of fold; {trained}."

@@ -22,6 +22,12 @@ AXIS_LABELS = {
 }
 UNITS = {Site.MOMENT: "µB", Site.ISOMER_SHIFT: "mm/s", Site.VZZ: "10²¹ V/m²", Site.BHF: "T"}
 
+TITLES = {
+    "xgboost": "XGBoost committee",
+    "kernel": "Matérn kernel",
+    "mean_of_both": "mean of XGBoost and kernel",
+    "linear": "ridge regression",
+}
 DOT, BASELINE, OUTSIDE = "#1f5a94", "#b06a1f", "#9a9a9a"
 BARS_SHOWN = 20
 # More error bars than this hide one another.
@@ -35,7 +41,7 @@ def plot_parity(
     path: str | Path,
     caption: str = "each site predicted without its structure type",
 ) -> None:
-    """Prediction against calculation for the committee and the linear model.
+    """Prediction against calculation for the chosen model and the linear one.
 
     ``caption`` says how the predictions were made.
     """
@@ -44,16 +50,16 @@ def plot_parity(
         figure = Figure(figsize=(8.0, 4.5), layout="constrained")
         axes = figure.subplots(1, 2)
         bars = len(truth) <= BARS_LEGIBLE
-        shown = np.concatenate([truth, predictions["xgboost"]])
+        chosen = metrics["model"]
+        shown = np.concatenate([truth, predictions[chosen]])
         margin = 0.06 * (np.ptp(shown) or 1.0)
         limits = (shown.min() - margin, shown.max() + margin)
-        for axis, name, colour in zip(axes, ("xgboost", "linear"), (DOT, BASELINE), strict=True):
+        for axis, name, colour in zip(axes, (chosen, "linear"), (DOT, BASELINE), strict=True):
             values = predictions[name].to_numpy()
             axis.plot(limits, limits, color="black", linewidth=0.8, zorder=1)
-            if name == "xgboost" and bars:
-                axis.errorbar(
-                    truth, values, predictions["spread"], fmt="none", ecolor=colour, alpha=0.4
-                )
+            if name == chosen and bars:
+                low, high = (predictions[f"{chosen}_{end}"] for end in ("low", "high"))
+                axis.vlines(truth, low, high, color=colour, alpha=0.3, linewidth=0.8)
             inside = (values >= limits[0]) & (values <= limits[1])
             style = {"s": 14 if len(truth) <= 1000 else 4, "color": colour, "linewidth": 0}
             axis.scatter(truth, np.clip(values, *limits), alpha=0.7, rasterized=True, **style)
@@ -62,7 +68,7 @@ def plot_parity(
                 side.set_major_locator(MaxNLocator(6))
             axis.set_xlabel(f"calculated {AXIS_LABELS[column]}")
             axis.set_ylabel(f"predicted {AXIS_LABELS[column]}")
-            axis.set_title({"xgboost": "XGBoost committee", "linear": "ridge regression"}[name])
+            axis.set_title(TITLES[name])
             note = _score_text(metrics["models"][name], UNITS[column])
             if not inside.all():
                 note += f"\n{int((~inside).sum())} beyond the frame"
@@ -70,7 +76,7 @@ def plot_parity(
         figure.suptitle(_wrapped(metrics["verdict"], 110), fontsize=8.5)
         caption += "; in brackets: 95 % interval"
         if bars:
-            caption += "; vertical bars: committee spread"
+            caption += "; vertical bars: intervals of the predictions"
         figure.supxlabel(caption, fontsize=7.5)
         save_figure(figure, path)
 
@@ -152,10 +158,10 @@ def _ranked_bars(axis: Axes, best: pd.DataFrame, column: Site) -> None:
     names = [f"{row.structure_id} {row.site}" for row in best.itertuples()]
     colours = np.where(best["inside_domain"], DOT, OUTSIDE)
     places = np.arange(len(best))
-    errors = best[f"{column}_error"].fillna(0.0)
-    axis.barh(places, best[column], color=colours, xerr=errors, ecolor="black")
+    axis.barh(places, best[column], color=colours)
+    axis.hlines(places, best[f"{column}_low"], best[f"{column}_high"], color="black", linewidth=1.0)
     axis.set_yticks(places, names, fontsize=7)
-    axis.set_xlabel(f"predicted {AXIS_LABELS[column]} ± expected error")
+    axis.set_xlabel(f"predicted {AXIS_LABELS[column]}, with its interval")
     axis.spines[["top", "right"]].set_visible(False)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 # Fewer structure types than this say nothing about structure types in general.
 MIN_PARENTS = 10
+# Of the learned quantities, by the name of the target.
+UNITS = {"moment": "µB", "isomer_shift": "mm/s", "vzz": "10²¹ V/m²", "bhf": "T"}
 # Resamplings drawn at a time, to bound the memory.
 CHUNK = 100
 
@@ -32,6 +34,22 @@ def intervals(
     clusters
         Structure or structure type of each row (n_sites,).
     """
+    bounds: dict[str, list[float | None]] = {}
+    for name, every in resampled(truth, prediction, clusters, draws, seed).items():
+        sample = every[np.isfinite(every)]
+        known = len(sample) > draws / 2
+        bounds[name] = np.percentile(sample, [2.5, 97.5]).tolist() if known else [None, None]
+    return bounds
+
+
+def resampled(
+    truth: np.ndarray, prediction: np.ndarray, clusters: np.ndarray, draws: int, seed: int
+) -> dict[str, np.ndarray]:
+    """R², MAE and RMSE of bootstrap resamplings of whole clusters, each (draws,).
+
+    The draws depend on the clusters and the seed alone: scores of two models of the same sites
+    are pairs. R² is NaN where the truth of a resampling is constant.
+    """
     names, members = np.unique(clusters, return_inverse=True)
     sums = _sums(truth, prediction, members)
     random = np.random.default_rng(seed)
@@ -40,13 +58,7 @@ def intervals(
         _from_sums(random.multinomial(len(names), equal, size=min(CHUNK, draws - start)) @ sums)
         for start in range(0, draws, CHUNK)
     ]
-    bounds: dict[str, list[float | None]] = {}
-    for name in drawn[0]:
-        sample = np.concatenate([part[name] for part in drawn])
-        sample = sample[np.isfinite(sample)]
-        known = len(sample) > draws / 2
-        bounds[name] = np.percentile(sample, [2.5, 97.5]).tolist() if known else [None, None]
-    return bounds
+    return {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
 
 
 def _sums(truth: np.ndarray, prediction: np.ndarray, members: np.ndarray) -> np.ndarray:
@@ -75,6 +87,11 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Share of the values that lie in their intervals; all arrays have the same shape."""
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
 def spread_calibration(error: np.ndarray, spread: np.ndarray) -> float | None:
     """Root-mean-square error over root-mean-square committee spread; None without any spread.
 
@@ -84,36 +101,45 @@ def spread_calibration(error: np.ndarray, spread: np.ndarray) -> float | None:
     return float(np.sqrt(np.mean(np.square(error)))) / size if size > 0 else None
 
 
-def verdict(counts: dict[str, int], models: dict[str, Any], min_sites: int) -> tuple[bool, str]:
+def verdict(
+    counts: dict[str, int], model: dict[str, Any], learning: dict[str, Any], target: str
+) -> tuple[bool, str]:
     """Whether the predictions are of any use, and a plain sentence or two saying why.
+
+    Usable means that the mean absolute error on unseen structure types, at the upper end of its
+    95 % interval, is below the limit that the configuration states in the unit of the quantity.
 
     Parameters
     ----------
     counts
         ``n_sites``, ``n_structures``, ``n_parents``.
-    models
-        Scores of ``xgboost`` and ``linear`` with ``r2`` and ``ci95_by_parent``.
-    min_sites
-        Below this number of sites, or below :data:`MIN_PARENTS` structure types, no score counts.
+    model
+        Scores of the chosen model: ``r2``, ``mae`` and ``ci95_by_parent``.
+    learning
+        ``min_sites`` (below it, or below :data:`MIN_PARENTS` structure types, no score counts) and
+        ``usable_error``.
+    target
+        Name of the quantity.
     """
     size = (
         f"{counts['n_sites']} sites from {counts['n_structures']} structures of "
         f"{counts['n_parents']} structure types"
     )
-    if counts["n_sites"] < min_sites or counts["n_parents"] < MIN_PARENTS:
+    if counts["n_sites"] < learning["min_sites"] or counts["n_parents"] < MIN_PARENTS:
         return False, (
-            f"The score means nothing: {size} are too few (at least {min_sites} sites and "
-            f"{MIN_PARENTS} structure types are needed). The model shows that the workflow runs; "
-            "do not use its predictions."
+            f"The score means nothing: {size} are too few (at least {learning['min_sites']} sites "
+            f"and {MIN_PARENTS} structure types are needed). The model shows that the workflow "
+            "runs; do not use its predictions."
         )
-    r2, (low, high) = models["xgboost"]["r2"], models["xgboost"]["ci95_by_parent"]["r2"]
+    r2, (low, high) = model["r2"], model["ci95_by_parent"]["r2"]
     if r2 is None or low is None:
         return False, f"The score is undefined: the target hardly varies over {size}."
-    measured = f"R² = {r2:.2f} (95 % interval {low:.2f} to {high:.2f}) on unseen structure types"
-    if low <= 0.0:
-        return False, f"Not shown to be better than the mean: {measured}, {size}."
-    text = f"{measured}, {size}."
-    linear = models["linear"]["r2"]
-    if linear is not None and linear >= r2:
-        text += f" The linear model is as good (R² = {linear:.2f})."
-    return True, text
+    unit, limit = UNITS[target], learning["usable_error"][target]
+    mean, (least, most) = model["mae"], model["ci95_by_parent"]["mae"]
+    measured = (
+        f"MAE {mean:.3g} {unit} (95 % interval {least:.3g} to {most:.3g}), R² = {r2:.2f} "
+        f"({low:.2f} to {high:.2f}) on unseen structure types, {size}"
+    )
+    if most > limit:
+        return False, f"Not shown to err by less than {limit:g} {unit}: {measured}."
+    return True, f"Errs by less than {limit:g} {unit}: {measured}."

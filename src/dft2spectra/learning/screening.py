@@ -1,9 +1,10 @@
 """Predicted hyperfine parameters of structures that were not calculated, ranked, with warnings.
 
-A prediction comes with the spread of the committee, with the error to expect from it (spread times
-the ratio of error to spread found out of fold), with the distance to the nearest training site and
-with the elements that no training structure holds. Candidates inside the tested range come first,
-those of large predicted magnitude before others.
+A prediction is that of the model which the configuration chose. It comes with its interval (the
+share of sites that it holds is ``learning.coverage``), with the spread of the committee, with the
+distance to the nearest training site and with the elements that no training structure holds. The
+field gradient of a site whose symmetry allows none is zero, not predicted. Candidates inside the
+tested range come first, those of large predicted magnitude before others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xgboost
 
 from dft2spectra.columns import TARGETS, Site
-from dft2spectra.learning.committee import predict_committee
 from dft2spectra.learning.domain import Domain, nearest, read_domain
 from dft2spectra.learning.figures import plot_ranking
+from dft2spectra.learning.models import predict, read_learner
 from dft2spectra.learning.soap import feature_names, structure_features
 from dft2spectra.records import read_json, write_csv
+from dft2spectra.structures.site_symmetry import free_gradient_components
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 IDENTITY_COLUMNS = (
     "structure_id",
@@ -37,13 +38,14 @@ DOMAIN_COLUMNS = ("nearest_structure", "nearest_distance", "unseen_elements", "i
 def candidate_sites(structures: Iterable[dict[str, Any]], trained: set[str]) -> pd.DataFrame:
     """One row per symmetry-distinct Fe site of the structures that are not in ``trained``.
 
-    Columns: :data:`IDENTITY_COLUMNS` and ``elements`` (a set of symbols).
+    Columns: :data:`IDENTITY_COLUMNS`, ``elements`` (a set of symbols) and ``gradient_allowed``.
     """
     rows = []
     for structure in structures:
         if structure["structure_id"] in trained:
             continue
         labels = structure["site_labels"]
+        free = free_gradient_components(structure)
         fe_labels = {
             label
             for label, symbol in zip(labels, structure["symbols"], strict=True)
@@ -53,8 +55,9 @@ def candidate_sites(structures: Iterable[dict[str, Any]], trained: set[str]) -> 
             row = {name: structure[name] for name in ("structure_id", "formula", "spacegroup")}
             row |= {"prototype": structure.get("prototype"), "site": label}
             row |= {"multiplicity": labels.count(label), "elements": set(structure["symbols"])}
+            row["gradient_allowed"] = free[labels.index(label)] > 0
             rows.append(row)
-    return pd.DataFrame(rows, columns=[*IDENTITY_COLUMNS, "elements"])
+    return pd.DataFrame(rows, columns=[*IDENTITY_COLUMNS, "elements", "gradient_allowed"])
 
 
 def domain_columns(
@@ -74,12 +77,13 @@ def predict_candidates(
     model_dirs: Mapping[str, str | Path],
     soap: dict[str, Any],
     rank_by: str,
+    coverage: float,
     out_csv: str | Path,
     out_png: str | Path,
 ) -> None:
     """Write one row per candidate Fe site with all predictions, best first, and a figure.
 
-    For each target's column: the prediction, ``<column>_spread`` and ``<column>_error``. Distances
+    For each target's column: the prediction, ``<column>_low``, ``_high`` and ``_spread``. Distances
     and the flag ``inside_domain`` refer to the training sites of the ranking target's model;
     ``model_usable`` repeats that model's verdict. Structures of its training set are left out. No
     candidates give a table without rows.
@@ -89,11 +93,13 @@ def predict_candidates(
     candidate_structure_paths
         Files of accepted structures.
     model_dirs
-        Target → folder with ``model.ubj``, ``card.json`` and ``training.npz``.
+        Target → folder with ``model.ubj``, ``kernel.npz``, ``card.json`` and ``training.npz``.
     soap
         The section of the configuration; must equal the one that the models were trained with.
     rank_by
         Target whose predicted magnitude sorts the table.
+    coverage
+        Share of the sites that an interval shall hold.
 
     Raises
     ------
@@ -118,14 +124,12 @@ def predict_candidates(
 
     table = sites[list(IDENTITY_COLUMNS)].copy()
     for target, folder in folders.items():
-        column = str(TARGETS[target])
-        booster = xgboost.Booster(model_file=folder / "model.ubj")
-        mean, spread = (
-            predict_committee(booster, values, names) if len(sites) else (np.empty(0), np.empty(0))
-        )
-        factor = cards[target]["metrics"]["error_per_spread"]
-        table[column], table[f"{column}_spread"] = mean, spread
-        table[f"{column}_error"] = np.nan if factor is None else spread * factor
+        column, model = str(TARGETS[target]), cards[target]["model"]
+        found = predict(read_learner(folder), values, names, coverage)
+        for ending in ("", "_low", "_high", "_spread"):
+            table[f"{column}{ending}"] = found[f"{model}{ending}"].to_numpy()
+            if target == "vzz":
+                table.loc[~sites["gradient_allowed"], f"{column}{ending}"] = 0.0
     if len(sites):
         table = table.assign(**domain_columns(values, sites["elements"], domain))
     else:

@@ -22,6 +22,11 @@ covalent_radius
 valence_electrons
     electrons outside closed shells (group number; group − 10 from Zn on; 3 for 4f and 5f elements):
     band filling.
+d_electrons
+    electrons of the d shell (group number − 2 in the transition metals, zero elsewhere): the
+    overlap of d with d.
+period, group
+    place in the periodic table: extent of the orbitals, number of electrons beyond a closed shell.
 magnetic
     typical spin moment of the 3d element in a metal; zero for the others: the magnetic neighbours.
 
@@ -51,13 +56,14 @@ from ase import Atoms
 from dscribe.descriptors import SOAP
 
 from dft2spectra.columns import Site
-from dft2spectra.learning.species import CHANNELS, SPECIES, species_weights
+from dft2spectra.learning.species import SPECIES, species_weights
 from dft2spectra.records import read_json, whole_file
 
 # Counts for the species weights too.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 COMPOSITION = "composition"
+COMPOSITION_CHANNELS = ("electronegativity", "covalent_radius", "valence_electrons", "magnetic")
 
 # Power spectrum relative to its largest component below which it is rounding. Components that
 # symmetry forbids must be zero: a tree can split, and a scaler blow up, 1e-20.
@@ -160,7 +166,7 @@ def composition_features(atoms: Atoms) -> np.ndarray:
     symbols = atoms.get_chemical_symbols()
     chi, radius, valence, magnetic = (
         np.array([species_weights(channel)[symbol] for symbol in symbols])
-        for channel in CHANNELS[1:]
+        for channel in COMPOSITION_CHANNELS
     )
     values = np.array(
         [
@@ -184,7 +190,7 @@ def site_features(atoms: Atoms, centers: Sequence[int], settings: dict[str, Any]
     ----------
     settings
         ``cutoff_ang``, ``n_max``, ``l_max``, ``sigma_ang`` (Å) and ``species_weighting``, a list of
-        names out of :data:`CHANNELS`.
+        names out of :data:`dft2spectra.learning.species.CHANNELS`.
     """
     shape = (settings["cutoff_ang"], settings["n_max"], settings["l_max"], settings["sigma_ang"])
     spectra = [

@@ -5,7 +5,16 @@ from functools import cache
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from pymatgen.core import Element
 
-CHANNELS = ("density", "electronegativity", "covalent_radius", "valence_electrons", "magnetic")
+CHANNELS = (
+    "density",
+    "electronegativity",
+    "covalent_radius",
+    "valence_electrons",
+    "magnetic",
+    "d_electrons",
+    "period",
+    "group",
+)
 
 # H to Cm: all elements with a covalent radius (Cordero et al., Dalton Trans. 2008, 2832).
 SPECIES = tuple(chemical_symbols[1:97])
@@ -30,6 +39,11 @@ def species_weights(channel: str) -> dict[str, float]:
         group = Element(symbol).group
         return group if group < 12 else group - 10
 
+    def d_electrons(symbol: str) -> float:
+        # Of the atom with two s electrons; the filled shell of the p block is core.
+        group = Element(symbol).group
+        return group - 2 if 3 <= group <= 12 else 0
+
     def electronegativity(symbol: str) -> float:
         return ALLEN_ELECTRONEGATIVITY.get(symbol) or Element(symbol).X
 
@@ -39,6 +53,9 @@ def species_weights(channel: str) -> dict[str, float]:
         "covalent_radius": lambda symbol: covalent_radii[atomic_numbers[symbol]],
         "valence_electrons": valence_electrons,
         "magnetic": lambda symbol: SPIN_MOMENT_MUB.get(symbol, 0.0),
+        "d_electrons": d_electrons,
+        "period": lambda symbol: Element(symbol).row,
+        "group": lambda symbol: Element(symbol).group,
     }
     if channel not in properties:
         raise ValueError(

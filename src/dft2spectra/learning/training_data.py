@@ -17,6 +17,7 @@ class TrainingData(NamedTuple):
 
     features: Features
     sites: pd.DataFrame
+    name: str  # of the target
     column: Site
     target: np.ndarray  # (n_sites,)
     groups: np.ndarray  # str (n_sites,)
@@ -86,7 +87,10 @@ def _of_role(
     if names != list(zip(*described, strict=True)):
         raise ValueError(f"{features_npz} and {sites_parquet} do not list the same sites")
     column = TARGETS[target]
-    rows = (sites[Site.ROLE] == role).to_numpy() & sites[column].notna().to_numpy()
+    rows = (sites[Site.ROLE] == role).to_numpy()
+    if not rows.any():
+        raise ValueError(f"{sites_parquet}: no site has the role {role}")
+    rows = rows & has_target(sites, target)
     if not rows.any():
         raise ValueError(f"{sites_parquet}: no site of the role {role} has a value of {column}")
     features, sites = features.of(rows), sites[rows].reset_index(drop=True)
@@ -94,4 +98,16 @@ def _of_role(
     if not (np.isfinite(values).all() and np.isfinite(features.values).all()):
         raise ValueError(f"{column} or the features hold numbers that are not finite")
     trainable = np.zeros(len(values), dtype=bool)
-    return TrainingData(features, sites, column, values, site_groups(sites), trainable)
+    return TrainingData(features, sites, target, column, values, site_groups(sites), trainable)
+
+
+def has_target(sites: pd.DataFrame, target: str) -> np.ndarray:
+    """Rows that have a value to be learned, bool (n_sites,).
+
+    Sites whose symmetry allows no field gradient have none: zero is no achievement of a model
+    there, and :mod:`dft2spectra.learning.screening` says zero by symmetry.
+    """
+    known = sites[TARGETS[target]].notna().to_numpy()
+    if target == "vzz":
+        known = known & (sites[Site.EFG_FREE_COMPONENTS] != 0).to_numpy(bool)
+    return known
