@@ -392,6 +392,7 @@ def write_case(folder, records) -> dict:
         "calibration_json": folder / "calibration.json",
         "rules": LIMITS,
         "sites_parquet": folder / "sites.parquet",
+        "training_parquet": folder / "training.parquet",
         "dropped_csv": folder / "dropped.csv",
     }
 
@@ -425,3 +426,23 @@ def test_nothing_left_names_the_method(tmp_path):
         clean_sites(**case)
     assert list(pd.read_csv(tmp_path / "dropped.csv")["value"]) == ["zzz"]
     assert not (tmp_path / "sites.parquet").exists()
+
+
+def test_sites_of_the_reference_set_join_the_training_table_alone(tmp_path):
+    first, second, third = many(3)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "set").mkdir()
+    case = write_case(tmp_path / "own", [first, second])
+    # The set holds a crystal of the campaign too, with other numbers, and one that is kept apart.
+    of_set = [second | {"formula": "other"}, third, record("bad", status="failed", sites=[])]
+    paths = write_case(tmp_path / "set", of_set)["record_paths"]
+    external = [third["structure_id"]]
+    clean_sites(**case, reference_paths=paths, external=external)
+    own = pd.read_parquet(tmp_path / "own" / "sites.parquet")
+    all_sites = pd.read_parquet(tmp_path / "own" / "training.parquet")
+    names = [first["structure_id"], second["structure_id"]]
+    assert own[Site.STRUCTURE_ID].tolist() == names
+    assert all_sites[Site.STRUCTURE_ID].tolist() == [*names, third["structure_id"]]
+    assert "other" not in set(all_sites[Site.FORMULA])
+    assert all_sites[Site.ROLE].tolist() == ["train", "train", "external"]
+    assert pd.read_csv(tmp_path / "own" / "dropped.csv").empty

@@ -171,7 +171,8 @@ class Campaign:
         calibration = folder / "calibration.json"
         calibration.write_text(json.dumps(CALIBRATION))
         self.sites = folder / "sites.parquet"
-        clean_sites(records, calibration, RULES, self.sites, folder / "dropped.csv", external)
+        tables = self.sites, folder / "training.parquet", folder / "dropped.csv"
+        clean_sites(records, calibration, RULES, *tables, external)
         self.features = folder / "soap.npz"
         featurize(self.sites, self.structures, SOAP, self.features)
         self.representatives = folder / "representatives.csv"
