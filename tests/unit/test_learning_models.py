@@ -15,7 +15,7 @@ from dft2spectra.learning.boosting import evaluate_model, train_model
 from dft2spectra.learning.cleaning import clean_sites
 from dft2spectra.learning.committee import predict_committee, train_committee
 from dft2spectra.learning.evaluation import MAIN_SPLIT, best_model, out_of_fold
-from dft2spectra.learning.metrics import intervals, scores, spread_calibration, verdict
+from dft2spectra.learning.metrics import coverage, intervals, scores, spread_calibration, verdict
 from dft2spectra.learning.models import CHOICES, MODELS
 from dft2spectra.learning.screening import predict_candidates
 from dft2spectra.learning.selection import select_representatives
@@ -278,6 +278,13 @@ def test_interval_is_the_bootstrap_of_whole_clusters():
     for name in ("r2", "mae", "rmse"):
         expected = np.percentile([s[name] for s in sample], [2.5, 97.5])
         assert found[name] == pytest.approx(expected)
+
+
+def test_coverage_counts_sites_that_have_an_interval():
+    truth, none = np.array([1.0, 2.0, 3.0]), np.full(3, np.nan)
+    low, high = np.array([0.0, 2.5, np.nan]), np.array([1.5, 3.0, np.nan])
+    assert coverage(truth, low, high) == 0.5
+    assert coverage(truth, none, none) is None
 
 
 def test_spread_calibration_by_hand():

@@ -87,9 +87,14 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """Share of the values that lie in their intervals; all arrays have the same shape."""
-    return float(np.mean((low <= truth) & (truth <= high)))
+def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float | None:
+    """Share of the values that lie in their intervals, of those that have one; None without any.
+
+    The bounds have the shape of ``truth``, or one row more for each seed.
+    """
+    known = np.isfinite(low) & np.isfinite(high)
+    held = (low <= truth) & (truth <= high)
+    return float(np.mean(held[known])) if known.any() else None
 
 
 def spread_calibration(error: np.ndarray, spread: np.ndarray) -> float | None:
