@@ -64,7 +64,16 @@ RECORD_COLUMNS = (
 )
 NUMBERS = (*(column for columns in QUANTITIES.values() for column in columns), *ORBITAL_COLUMNS)
 # A column in which every value is missing would have none.
-COLUMN_TYPES = {str(column): "float64" for column in (*NUMBERS, Site.STATES_WITHIN)} | {
+DERIVED = (
+    Site.ISOMER_SHIFT,
+    Site.ISOMER_SHIFT_ERROR,
+    Site.QUADRUPOLE_SPLITTING,
+    Site.BHF_SCALED,
+    Site.BHF_CALIBRATED,
+    Site.BHF_CALIBRATED_ERROR,
+    Site.STATES_WITHIN,
+)
+COLUMN_TYPES = {str(column): "float64" for column in (*NUMBERS, *DERIVED)} | {
     str(Site.EFG_FREE_COMPONENTS): "Int64"
 }
 
@@ -123,9 +132,11 @@ def site_row(record: Row, site: Row, calibration: Row, role: Role = Role.TRAIN) 
 
     shift = derive(partial(isomer_shift, calibration), Site.CONTACT_DENSITY, Site.MOMENT)
     shift_columns = (Site.ISOMER_SHIFT, Site.ISOMER_SHIFT_ERROR, Site.EXTRAPOLATED)
-    row |= zip(shift_columns, shift or (None, np.nan, False), strict=True)
-    field, error = hyperfine_field(calibration, site) or (np.nan, np.nan)
-    row[Site.BHF_CALIBRATED], row[Site.BHF_CALIBRATED_ERROR] = up * field, error
+    row |= zip(shift_columns, shift or (None, None, False), strict=True)
+    field = hyperfine_field(calibration, site)
+    row |= dict.fromkeys((Site.BHF_CALIBRATED, Site.BHF_CALIBRATED_ERROR))
+    if field is not None:
+        row[Site.BHF_CALIBRATED], row[Site.BHF_CALIBRATED_ERROR] = up * field[0], field[1]
     row[Site.QUADRUPOLE_SPLITTING] = derive(quadrupole_splitting_mm_s, Site.VZZ, Site.ETA)
     row[Site.BHF_SCALED] = derive(lambda field: field * calibration["bhf_scale"], Site.BHF)
     row |= {column: record[column] for column in RECORD_COLUMNS}
