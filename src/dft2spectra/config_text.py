@@ -59,7 +59,8 @@ def read_written(path: str | os.PathLike[str]) -> tuple[dict[Key, Written], list
     try:
         node = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
-        raise UnreadableError(f"{shown}: {harmless(' '.join(str(error).split()), 300)}") from None
+        said = harmless(" ".join(str(error).split()), 300)
+        raise UnreadableError(f"{shown} cannot be read as a configuration: {said}") from None
     except RecursionError:
         raise UnreadableError(f"{shown} is nested too deeply") from None
     values: dict[Key, Written] = {}

@@ -60,7 +60,9 @@ def test_bombs_end(name: str, tmp_path: Path) -> None:
     assert isinstance(iron, RawStructure)
     # Processor time and not the clock's, which other tests on this machine would lengthen.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < MOST_S
-    assert after.ru_maxrss * 1024 < MOST_BYTES
+    # The peak is that of the largest child so far, of another test as it may be.
+    if after.ru_maxrss > before.ru_maxrss:
+        assert after.ru_maxrss * 1024 < MOST_BYTES
 
 
 def test_memory_and_time_have_sentences(tmp_path: Path) -> None:

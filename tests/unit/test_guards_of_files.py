@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from dft2spectra import locks, processes, records
-from dft2spectra.density.model import ModelError, read_model
+from dft2spectra.density.kinds import read_model
+from dft2spectra.density.model import ModelError
 from dft2spectra.locks import Lock, LockLostError, Owner, lock_path, output_lock
 from dft2spectra.molecules import equilibrium
 from dft2spectra.records import kept, kept_path, whole_file

@@ -154,7 +154,7 @@ def test_a_set_of_another_functional_or_method_is_refused(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match='xc: "PBE" then, "LDA" now'):
         check_current(SOURCE, tmp_path, "LDA")
     monkeypatch.setattr(retrieval, "method_versions", lambda *modules: {modules[0]: 99})
-    with pytest.raises(ValueError, match="method_version: 1 then, 99 now"):
+    with pytest.raises(ValueError, match="method_version: 2 then, 99 now"):
         check_current(SOURCE, tmp_path, "PBE")
     assert "xc" not in query(SOURCE | {"relax_volume": False}, "PBE")
 

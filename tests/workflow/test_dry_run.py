@@ -19,15 +19,17 @@ CRYSTALS = {
     **{"featurize_soap": 1, "select_representatives": 1, "evaluate_model": 4, "train_model": 4},
     **{"screen_candidates": 1, "predict_candidates": 1, "plot_mossbauer": 1, "mix_mossbauer": 1},
 }
+MEASURED = {"identify_phases": 1}
 MOLECULE = {
     **{"write_molecule": 1, "relax_molecule": 1, "harmonic_reference": 1},
     **{"sample_geometries": 7, "label_densities": 7, "fit_density_model": 1},
     **{"evaluate_density_model": 1, "equilibrate": 1, "run_trajectory": 4, "infrared_spectrum": 1},
 }
-DEMO = CRYSTALS | MOLECULE
+BOTH = CRYSTALS | MOLECULE
+DEMO = BOTH | MEASURED
 SMALL = {"sample_geometries": 3, "label_densities": 3, "run_trajectory": 2}
-TINY = DEMO | SMALL | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 5}
-STUB = DEMO | SMALL | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 6}
+TINY = BOTH | SMALL | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 5}
+STUB = BOTH | SMALL | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 6}
 STUB |= {"evaluate_model": 2, "train_model": 2, "sample_geometries": 4, "label_densities": 4}
 EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
 
@@ -85,7 +87,7 @@ def test_every_campaign_in_config(
 @pytest.mark.parametrize(
     ("branch", "expected", "wrong"),
     [
-        ("mossbauer", CRYSTALS, "molecules: [{name: watr}]\npyscf: {xc: B3LYP}\n"),
+        ("mossbauer", CRYSTALS | MEASURED, "molecules: [{name: watr}]\npyscf: {xc: B3LYP}\n"),
         ("infrared", MOLECULE, "structures: {sources: [{kind: files, path: nowhere}]}\n"),
     ],
 )
