@@ -488,11 +488,7 @@ def test_as_few_sites_as_a_split_can_have(campaign, rows):
     data = campaign.data("moment")
     picked = np.unique(data.groups, return_index=True)[1][:rows]
     few = data._replace(
-        features=data.features._replace(
-            values=data.features.values[picked],
-            structure_id=data.features.structure_id[picked],
-            site=data.features.site[picked],
-        ),
+        features=data.features.of(picked),
         sites=data.sites.iloc[picked].reset_index(drop=True),
         target=data.target[picked],
         groups=data.groups[picked],
