@@ -90,11 +90,11 @@ rule evaluate_external:
     No campaign without external crystals has it, and none runs it unasked: all_external does.
     """
     input:
+        "<results>/models/{target}/kernel.npz",
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
         model="<results>/models/{target}/model.ubj",
-        kernel="<results>/models/{target}/kernel.npz",
         card="<results>/models/{target}/card.json",
     output:
         "<results>/models/{target}/external/parity.svg",

@@ -189,8 +189,9 @@ def test_memory_of_relatives_does_not_count():
     remembered = predict(values, target, rows)[1:]
     for remembers, predicts in zip(remembered, predict(values, target, groups)[1:], strict=True):
         assert scores(target, predicts)["r2"] < 0.35
-        assert scores(target, remembers)["r2"] > scores(target, predicts)["r2"] + 0.3
-    assert scores(target, remembered[0])["r2"] > 0.7
+        assert scores(target, remembers)["r2"] > scores(target, predicts)["r2"] + 0.2
+    # A tenth of eight features a tree: the trees remember less than the kernel.
+    assert scores(target, remembered[1])["r2"] > 0.7
 
 
 def test_shuffled_target_has_no_score():

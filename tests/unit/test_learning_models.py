@@ -583,10 +583,8 @@ def test_candidates_are_ranked_and_flagged(campaign):
     copies = table[table["structure_id"] == "near"]
     assert copies["nearest_distance"].max() < 1e-3
     assert set(copies["nearest_structure"]) == {"t01-Al"}
-    factor = load(campaign.folder / "models" / "bhf", "card.json")["metrics"]["error_per_spread"]
-    assert table["bhf_t_error"].to_numpy() == pytest.approx(
-        factor * table["bhf_t_spread"].to_numpy()
-    )
+    assert (table["bhf_t_low"] < table["bhf_t"]).all()
+    assert (table["bhf_t"] < table["bhf_t_high"]).all()
 
 
 def test_no_candidates_give_an_empty_table_with_header(demo):

@@ -125,6 +125,9 @@ def predict_candidates(
     table = sites[list(IDENTITY_COLUMNS)].copy()
     for target, folder in folders.items():
         column, model = str(TARGETS[target]), cards[target]["model"]
+        if not len(sites):
+            table[[f"{column}{ending}" for ending in ("", "_low", "_high", "_spread")]] = np.nan
+            continue
         found = predict(read_learner(folder), values, names, coverage)
         for ending in ("", "_low", "_high", "_spread"):
             table[f"{column}{ending}"] = found[f"{model}{ending}"].to_numpy()
