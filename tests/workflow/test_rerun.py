@@ -11,10 +11,10 @@ from campaign import CONFIGS, Campaign
 SPECTRA = {"plot_mossbauer": 1, "mix_mossbauer": 1}
 MODELS = {"evaluate_model": 2, "train_model": 2, "predict_candidates": 1}
 FEATURES = {"featurize_soap": 1, "select_representatives": 1, **MODELS}
-SITES = {"clean_sites": 1, **FEATURES, **SPECTRA}
+SITES = {"clean_sites": 1, "compare_measured": 1, **FEATURES, **SPECTRA}
 ALL_DFT = {"compute_hyperfine": 6, "summarize_hyperfine": 1, "calibrate": 1, **SITES}
-# The list of structures is written anew, and mixtures look up their phases in it.
-LISTING = {"screen_structures": 1, "mix_mossbauer": 1}
+# The list of structures is written anew, and spectra look up their crystals in it.
+LISTING = {"screen_structures": 1, **SPECTRA}
 # The infrared branch, from its end to its beginning.
 SPECTRUM = {"infrared_spectrum": 1}
 TRAJECTORIES = {"run_trajectory": 2, **SPECTRUM}
@@ -33,7 +33,7 @@ def sources(names: list[str]) -> list[dict[str, Any]]:
 EDITS = {
     "nothing": ({}, {}),
     "gpaw.cutoff_ev": ({"gpaw": {"cutoff_ev": 420}}, ALL_DFT),
-    "gpaw.ladder": ({"gpaw": {"ladder": [{}, {"smearing_ev": 0.3}]}}, ALL_DFT),
+    "gpaw.ladder": ({"gpaw": {"ladder": [{}, {"mixer_weight": 60}]}}, ALL_DFT),
     "cleaning.outlier_mad": ({"cleaning": {"outlier_mad": 9}}, SITES),
     "soap.cutoff_ang": ({"soap": {"cutoff_ang": 4.5}}, FEATURES),
     "learning.representatives": (

@@ -203,7 +203,8 @@ def learning_curve(
                 score = scores(data.target[tested], predicted)
                 size = {"share": share, "n_structures": round(share * number)}
                 rows.append({"split": split, "model": model} | size | score)
-    return pd.DataFrame(rows)
+    columns = ["split", "model", "share", "n_structures", "r2", "mae", "rmse"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def best_model(table: pd.DataFrame, split: str) -> dict[str, Any]:

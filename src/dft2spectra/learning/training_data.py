@@ -105,9 +105,13 @@ def has_target(sites: pd.DataFrame, target: str) -> np.ndarray:
     """Rows that have a value to be learned, bool (n_sites,).
 
     Sites whose symmetry allows no field gradient have none: zero is no achievement of a model
-    there, and :mod:`dft2spectra.learning.screening` says zero by symmetry.
+    there, and :mod:`dft2spectra.learning.screening` says zero by symmetry. Only where fewer than
+    two structure types have a gradient, too few for any split, all sites count, as in a campaign
+    for trying, whose card says that its scores mean nothing.
     """
     known = sites[TARGETS[target]].notna().to_numpy()
     if target == "vzz":
-        known = known & (sites[Site.EFG_FREE_COMPONENTS] != 0).to_numpy(bool)
+        allowed = known & (sites[Site.EFG_FREE_COMPONENTS] != 0).to_numpy(bool)
+        train = allowed & (sites[Site.ROLE] == Role.TRAIN).to_numpy()
+        known = allowed if sites.loc[train, Site.PARENT].nunique() > 1 else known
     return known
