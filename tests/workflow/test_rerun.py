@@ -88,7 +88,7 @@ EDITS = {
         {"structures": {"sources": sources([*NAMES, "FeRh"])}},
         {
             **{"screen_structures": 1, "write_crystal": 1, "compute_hyperfine": 1},
-            **{"summarize_hyperfine": 1, **SITES},
+            **{"write_measured": 1, "summarize_hyperfine": 1, **SITES},
         },
     ),
     "one structure less": (
