@@ -52,8 +52,12 @@ def _from_wheel(folder: str, pattern: str, symbol: str) -> Path | None:
 
 
 def _take_from_wheel(path: Path) -> None:
-    """Link GPAW with a library of site-packages, looked for relative to GPAW at run time."""
-    extra_link_args.extend([str(path), f"-Wl,-rpath,$ORIGIN/{path.parent.name}"])  # noqa: F821
+    """Link GPAW with a library of site-packages, looked for beside GPAW at run time.
+
+    Then where it is now, for a GPAW that is installed into a folder of its own.
+    """
+    beside, here = f"-Wl,-rpath,$ORIGIN/{path.parent.name}", f"-Wl,-rpath,{path.parent}"
+    extra_link_args.extend([str(path), beside, here])  # noqa: F821
 
 
 # Debian's mpicc comes without the headers of MPI: only a program that compiles tells.
