@@ -239,16 +239,7 @@ class DensityModel(Predictor):
         weight: np.ndarray,
         direction: np.ndarray,
     ) -> np.ndarray:
-        """Gradient (atoms, 3) of ``Σ_g weight_g n_g + direction_g·∇n_g``; points ride on atoms.
-
-        Parameters
-        ----------
-        points, owner
-            Points, and the atom that each moves with; ascending. The array of points of the last
-            evaluation, at the same positions, saves a third of the time.
-        weight, direction
-            Shapes (N,) and (N, 3), held fixed.
-        """
+        """As :meth:`Predictor.gradient`; points of the last evaluation save a third of the time."""
         total = np.zeros((len(positions), 3))
         asked, where, kept = self._kept
         same = points is asked and np.array_equal(positions, where)

@@ -37,16 +37,8 @@ def second_order_doppler_mm_s(temperature_k: float, debye_k: float) -> float:
     ValueError
         If the temperature is negative or the Debye temperature is not positive.
     """
-    if not (math.isfinite(temperature_k) and temperature_k >= 0.0):
-        raise ValueError(f"temperature_k must be zero or positive, not {temperature_k}")
-    if not (math.isfinite(debye_k) and debye_k > 0.0):
-        raise ValueError(f"debye_k must be positive, not {debye_k}")
-    thermal = 0.0
-    if temperature_k > 0.0:
-        reduced = debye_k / temperature_k
-        # Beyond x = 60 the integrand is below 1e-20.
-        integral, _ = quad(lambda x: x**3 / math.expm1(x) if x > 0 else 0.0, 0, min(reduced, 60.0))
-        thermal = temperature_k / reduced**3 * integral
+    integral = _debye_integral(3, temperature_k, debye_k)
+    thermal = temperature_k * (temperature_k / debye_k) ** 3 * integral
     slope = 9.0 * constants.k / (2.0 * MASS_57FE_KG * constants.c) * 1e3
     return -slope * (debye_k / 8.0 + thermal)
 
@@ -68,15 +60,28 @@ def recoil_free_fraction(temperature_k: float, debye_k: float) -> float:
     ValueError
         If the temperature is negative or the Debye temperature is not positive.
     """
+    integral = _debye_integral(1, temperature_k, debye_k)
+    thermal = (temperature_k / debye_k) ** 2 * integral
+    gamma = GAMMA_ENERGY_EV * constants.eV
+    recoil = gamma**2 / (2.0 * MASS_57FE_KG * constants.c**2)
+    return math.exp(-6.0 * recoil / (constants.k * debye_k) * (0.25 + thermal))
+
+
+def _debye_integral(power: int, temperature_k: float, debye_k: float) -> float:
+    """∫₀^{θ/T} xⁿ/(eˣ − 1) dx of the Debye model; 0 at zero temperature, where its factor is 0.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is negative or the Debye temperature is not positive.
+    """
     if not (math.isfinite(temperature_k) and temperature_k >= 0.0):
         raise ValueError(f"temperature_k must be zero or positive, not {temperature_k}")
     if not (math.isfinite(debye_k) and debye_k > 0.0):
         raise ValueError(f"debye_k must be positive, not {debye_k}")
-    thermal = 0.0
-    if temperature_k > 0.0:
-        reduced = debye_k / temperature_k
-        integral, _ = quad(lambda x: x / math.expm1(x) if x > 0 else 1.0, 0, min(reduced, 60.0))
-        thermal = integral / reduced**2
-    gamma = GAMMA_ENERGY_EV * constants.eV
-    recoil = gamma**2 / (2.0 * MASS_57FE_KG * constants.c**2)
-    return math.exp(-6.0 * recoil / (constants.k * debye_k) * (0.25 + thermal))
+    if temperature_k == 0.0:
+        return 0.0
+    limit = 1.0 if power == 1 else 0.0  # of the integrand at x = 0
+    # Beyond x = 60 the integrand is below 1e-20.
+    end = min(debye_k / temperature_k, 60.0)
+    return float(quad(lambda x: x**power / math.expm1(x) if x > 0 else limit, 0, end)[0])
