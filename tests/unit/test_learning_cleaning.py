@@ -6,34 +6,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from example_calibration import CALIBRATION, LIMITS, STATUSES
 
 from dft2spectra.columns import Site
 from dft2spectra.learning.cleaning import clean_sites, sort_out, spin_sign
 from dft2spectra.learning.cleaning_rules import robust_score
 
-LIMITS = {
-    "max_abs_isomer_shift_mm_s": 2.0,
-    "max_abs_vzz_1e21_v_m2": 30.0,
-    "max_abs_bhf_t": 60.0,
-    "max_abs_moment_mub": 4.5,
-    "outlier_mad": 8.0,
-}
-CALIBRATION = {
-    "alpha_mm_s_bohr3": -0.25,
-    "reference_density_e_per_bohr3": 15000.0,
-    "method_hash": "abc",
-    "bhf_scale": 1.2,
-    "isomer_shift": {
-        "form": "origin",
-        "coefficients": [-0.25],
-        "covariance": [[0.01**2]],
-        "left_out_rmse": 0.02,
-        "reference": {"density": 15000.0, "moment": 2.2},
-        "range": {"density": [-1.0, 1.0], "moment": [-2.2, 0.8]},
-    },
-    "field": {"form": None, "reason": "no measured fields"},
-}
-STATUSES = ("moment_status", "isomer_shift_status", "vzz_status", "bhf_status")
 GRADIENT = [
     *(f"efg_{part}_1e21_v_m2" for part in ("xx", "yy", "zz", "xy", "xz", "yz", "orbit")),
     "vzz_1e21_v_m2",
