@@ -424,3 +424,11 @@ def test_sites_of_the_reference_set_join_the_training_table_alone(tmp_path):
     assert "other" not in set(all_sites[Site.FORMULA])
     assert all_sites[Site.ROLE].tolist() == ["train", "train", "external"]
     assert pd.read_csv(tmp_path / "own" / "dropped.csv").empty
+
+
+def test_a_state_whose_total_moment_was_held_is_no_site():
+    held = record("held", fixed_moment=True, note="the total moment is fixed at 1.20 µB")
+    kept, dropped = sort_out([record("free"), held], CALIBRATION, LIMITS)
+    assert [row[Site.STRUCTURE_ID] for row in kept] == ["free"]
+    assert [(d["structure_id"], d["rule"]) for d in dropped] == [("held", "fixed_moment")]
+    assert "1.20" in dropped[0]["value"]

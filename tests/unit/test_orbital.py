@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ase.units import Bohr
+from gpaw import GPAW
 from gpaw.atom.radialgd import EquidistantRadialGridDescriptor
 from scipy.constants import mu_0, physical_constants
 
 from dft2spectra.crystals.contact import lorentz_field
-from dft2spectra.crystals.orbital import along_axis, equivalent_axes
+from dft2spectra.crystals.gpaw_input import gpaw_parameters
+from dft2spectra.crystals.orbital import along_axis, equivalent_axes, over_images, spin_orbit
+from dft2spectra.crystals.starts import to_atoms
 
 # Real spherical harmonics as GPAW orders them; m = 1 is −(x + iy)/√2.
 P_ONE = np.array([-1j, 0.0, -1.0]) / np.sqrt(2.0)  # y, z, x
@@ -74,3 +77,43 @@ def test_lorentz_field_of_iron_by_hand() -> None:
     assert found == pytest.approx(mu_0 * magnetisation / 3.0, rel=1e-4)
     assert found == pytest.approx(0.73, abs=0.01)
     assert lorentz_field(-2.22, 11.78 / Bohr**3) == -found
+
+
+def test_value_of_an_atom_is_the_mean_over_what_turns_the_axis() -> None:
+    """Three atoms on the faces of a cube: each has p along its own normal and q across."""
+    turn = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+    along_x = np.array([[5.0, 50.0], [3.0, 30.0], [3.0, 30.0]])
+    np.testing.assert_allclose(over_images(along_x, turn), [[11 / 3, 110 / 3]] * 3)
+    np.testing.assert_allclose(over_images(along_x, turn[:1]), along_x)
+
+
+def test_symmetry_changes_no_orbital_part() -> None:
+    """Fe3Co in L1_2, whose three iron atoms have a tetragonal axis each, far from converged."""
+    structure = {
+        "symbols": ["Co", "Fe", "Fe", "Fe"],
+        "cell_ang": (3.6 * np.eye(3)).tolist(),
+        "scaled_positions": [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]],
+        "initial_moments_mub": [1.6, 2.5, 2.5, 2.5],
+    }
+    settings = {"cutoff_ev": 200, "kpoint_density_ang": 0.8, "xc": "PBE", "smearing_ev": 0.3}
+    settings |= {"eigensolver": "davidson", "max_iterations": 60, "hubbard_u_ev": {}}
+    settings["convergence"] = {
+        "energy_ev_per_electron": 1e-5,
+        "density": 1e-5,
+        "eigenstates": 1e-7,
+    }
+    atoms = to_atoms(structure)
+    keywords = gpaw_parameters(atoms, settings, {})
+    found = []
+    for symmetry in (keywords["symmetry"], "off"):
+        calculator = GPAW(**keywords | {"symmetry": symmetry}, txt=None)
+        calculator.get_potential_energy(atoms.copy())
+        found.append(spin_orbit(calculator))
+    few, all_of_them = found
+    assert (few.axes, all_of_them.axes) == ([[0, 1, 2]], [[0], [1], [2]])
+    np.testing.assert_allclose(few.atoms, all_of_them.atoms, rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(few.atoms[1:], [few.atoms[1]] * 3, rtol=1e-6)
+    # One atom alone is not that mean: what is tested is no zero.
+    moment, field = few.atoms[1]
+    assert moment > 0.02
+    assert field > 1.0

@@ -104,6 +104,10 @@ def test_energy_to_the_next_other_state() -> None:
     assert states_within_mev([same, low], 1) is None
     assert states_within_mev([higher, high, same, low], 1) == 30.0
     assert states_within_mev([higher, high, low], 2) == 15.0
+    # Moments of equal size in another order are another state.
+    parallel, antiparallel = state(-8.000, 2.2, 2.2), state(-7.990, 2.2, -2.2)
+    assert states_within_mev([parallel, antiparallel], 2) == 5.0
+    assert states_within_mev([antiparallel, state(-7.989, -2.2, 2.2)], 2) is None
 
 
 class Calculator:

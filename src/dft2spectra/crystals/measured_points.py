@@ -43,6 +43,8 @@ def reason_against(
         return f"computed crystal {record['status']}"
     if site is None or any(site.get(column) is None for column in NEEDED[quantity]):
         return "not computed"
+    if record.get("fixed_moment"):
+        return "total moment held"
     if record.get("ionic_without_u"):
         return "ionic without U"
     if record.get("ambiguous_state"):

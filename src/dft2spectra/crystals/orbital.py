@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dft2spectra.units import DIPOLAR_FIELD_T_BOHR3
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 # Directions of the spins (polar and azimuthal angle in degrees): x, y, z of the cell's axes.
 DIRECTIONS = ((90.0, 0.0), (90.0, 90.0), (0.0, 0.0))
@@ -76,21 +76,37 @@ def spin_orbit(calculator: Any) -> SpinOrbit:
         Converged, spin polarised, with all its data on this process: no MPI.
     """
     setups = calculator.dft.setups
-    rotations = calculator.dft.ibzwfs.ibz.symmetries.rotation_scc
+    symmetries = calculator.dft.ibzwfs.ibz.symmetries
     cell = np.array(calculator.dft.density.nt_sR.desc.cell_cv)
     sums = np.zeros((len(setups), 2))
-    groups, energies = equivalent_axes(rotations, cell), []
+    groups, energies = equivalent_axes(symmetries.rotation_scc, cell), []
     for axes in groups:
         theta, phi = DIRECTIONS[axes[0]]
         with patch("gpaw.spinorbit.IBZ2BZMaps", _Maps):
             states = soc_eigenstates(calculator, theta=theta, phi=phi)
         energies.append(float(states.calculate_band_energy()))
         matrices = states.get_atomic_density_matrices()
-        for atom, setup in enumerate(setups):
-            # The first of the four components is that of the charge.
-            sums[atom] += len(axes) / 3.0 * along_axis(matrices[atom][0], setup, axes[0])
+        # The first of the four components is that of the charge.
+        own = [along_axis(matrices[a][0], setup, axes[0]) for a, setup in enumerate(setups)]
+        sums += len(axes) / 3.0 * over_images(np.array(own), symmetries.atommap_sa)
     atoms = [Orbital(float(m), float(2.0 * DIPOLAR_FIELD_T_BOHR3 * f)) for m, f in sums]
     return SpinOrbit(atoms, groups, energies)
+
+
+def over_images(values: NDArray, images: NDArray) -> NDArray:
+    """Mean of the values (n, 2) of every atom over what the operations turn the direction into.
+
+    An operation turns the direction and moves the atoms: the value of an atom along a turned
+    direction is that of another atom along the given one.
+
+    Parameters
+    ----------
+    values
+        Of the atoms, all along one direction.
+    images
+        (m, n) numbers of the atoms that the operations map the atoms on.
+    """
+    return np.asarray(values[images].mean(axis=0))
 
 
 def equivalent_axes(rotations: NDArray, cell: NDArray) -> list[list[int]]:

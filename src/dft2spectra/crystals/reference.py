@@ -77,16 +77,25 @@ def collect(results: str | Path, folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     places = read_design(str(folder / "design.csv"))
-    for path in sorted(Path(results, "hyperfine").glob("*.json")):
-        record = read_json(path)
-        if path.stem not in places:
-            raise ValueError(f"{path}: the design does not name this crystal")
-        kept = folder / "records" / path.name
-        if not kept.exists() or read_json(kept)["method_hash"] != record["method_hash"]:
-            write_json(kept, record)
+    # All is looked at before anything is written: a set of two methods serves nobody.
+    there = {Path(path).stem: read_json(path) for path in record_paths(folder)}
+    new = {path.stem: read_json(path) for path in Path(results, "hyperfine").glob("*.json")}
+    if foreign := sorted(new.keys() - places.keys()):
+        raise ValueError(f"{results}: the design does not name {', '.join(foreign[:5])}")
+    _check_shared(folder, [*new.values(), *(there[name] for name in there.keys() - new.keys())])
+    for name, record in sorted(new.items()):
+        if name not in there or there[name].get("record_key") != record["record_key"]:
+            write_json(folder / "records" / f"{name}.json", record)
     card = make_card(folder)
     write_json(folder / "card.json", card)
     return card
+
+
+def _check_shared(folder: str | Path, records: list[dict[str, Any]]) -> None:
+    for key in SHARED:
+        found = {content_hash(record.get(key)) for record in records}
+        if len(found) != 1:
+            raise ValueError(f"{folder}: records of {len(found)} different {key}")
 
 
 def make_card(folder: str | Path) -> dict[str, Any]:
@@ -100,10 +109,7 @@ def make_card(folder: str | Path) -> dict[str, Any]:
     paths = record_paths(folder)
     records = [read_json(path) for path in paths]
     places = read_design(str(Path(folder, "design.csv")))
-    for key in SHARED:
-        found = {content_hash(record[key]) for record in records}
-        if len(found) != 1:
-            raise ValueError(f"{folder}: records of {len(found)} different {key}")
+    _check_shared(folder, records)
     sites = [site for record in records for site in record["sites"] if site["element"] == "Fe"]
     missing = [
         {"structure_id": record["structure_id"], "site": site["site"], **site["reasons"]}

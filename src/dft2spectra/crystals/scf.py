@@ -86,12 +86,13 @@ def attempt(
         outcome["fixed_total_moment_mub"] = float(atoms.get_initial_magnetic_moments().sum())
     started, processor = time.monotonic(), time.process_time()
     text = work.scratch / f"{name}.gpaw.txt"
-    parameters = gpaw_parameters(
-        atoms, work.settings, rung, fixed_moment=fixed_moment, datasets=work.datasets
-    )
-    calculator = GPAW(**parameters, txt=str(text))
-    calculator.hooks["scf_step"] = _iteration_line(work.log, started)
+    calculator = None
     try:
+        parameters = gpaw_parameters(
+            atoms, work.settings, rung, fixed_moment=fixed_moment, datasets=work.datasets
+        )
+        calculator = GPAW(**parameters, txt=str(text))
+        calculator.hooks["scf_step"] = _iteration_line(work.log, started)
         outcome["energy_ev"] = float(calculator.get_potential_energy(atoms.copy()))
         outcome["status"] = str(Status.CONVERGED)
     except ConvergenceError:
@@ -102,7 +103,9 @@ def attempt(
         # GPAW reports broken numerics and unusable input this way.
         outcome["error"] = f"{type(error).__name__}: {error}"
         text.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
-    outcome["iterations"] = int(calculator.dft.scf_loop.niter) if calculator._dft else 0
+    outcome["iterations"] = (
+        int(calculator.dft.scf_loop.niter) if calculator is not None and calculator._dft else 0
+    )
     outcome["wall_time_s"] = round(time.monotonic() - started, 2)
     outcome["processor_time_s"] = round(time.process_time() - processor, 2)
     return (calculator if outcome["status"] == Status.CONVERGED else None), outcome
@@ -178,6 +181,7 @@ def _scan(name: str, rung: int, atoms: Atoms, work: Work, record: dict[str, Any]
         f"no free run converged; the total moment is fixed at {moments.sum():.2f} µB, "
         f"the lowest of {len(found)} points"
     )
+    record["fixed_moment"] = True
     return best
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from gpaw.mpi import broadcast
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dft2spectra.columns import Status
 from dft2spectra.crystals.contact import local_moment
@@ -20,8 +20,9 @@ from dft2spectra.crystals.scf import SOFT, Work, attempt, even_moments
 from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, to_atoms
 from dft2spectra.structures.site_symmetry import free_gradient_components
 
-# Atoms of the two runs whose moments differ in size by more are in different states: between the
-# states of FeGe and FeGa lie 0.4 µB and more, between two runs of one state below 0.05 µB.
+# Atoms of the two runs whose moments differ by more are in different states. Chosen: between the
+# states of FeGe and FeGa lie 0.4 µB and more, between two runs of one state below 0.05 µB; the two
+# runs have other datasets and cutoffs.
 SAME_STATE_MUB = 0.15
 # Below this the moments of a run are the rest of a start that died out.
 NO_MOMENT_MUB = 0.05
@@ -32,11 +33,15 @@ def free_components(structure: dict[str, Any], moments: NDArray) -> list[int]:
 
     Atoms of one element count as equal if their moments agree within :data:`NO_MOMENT_MUB`.
     """
-    pairs = [
-        (symbol, round(float(moment) / NO_MOMENT_MUB))
-        for symbol, moment in zip(structure["symbols"], even_moments(moments), strict=True)
-    ]
-    kinds = [sorted(set(pairs)).index(pair) for pair in pairs]
+    kinds: list[int] = []
+    for atom, symbol in enumerate(structure["symbols"]):
+        same = (
+            kinds[other]
+            for other in range(atom)
+            if structure["symbols"][other] == symbol
+            and abs(moments[other] - moments[atom]) < NO_MOMENT_MUB
+        )
+        kinds.append(next(same, atom))
     return free_gradient_components(structure, np.array(kinds))
 
 
@@ -80,17 +85,23 @@ def semicore_run(
     return None, record | {"status": str(Status.NOT_CONVERGED), "reason": f"semicore run: {reason}"}
 
 
+def moment_difference(one: ArrayLike, other: ArrayLike) -> float:
+    """Largest difference of an atom's moment (µB) between two states, whichever way is up.
+
+    All moments turned at once are the same state; some turned are another one.
+    """
+    first, second = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
+    return float(min(np.abs(first - second).max(), np.abs(first + second).max()))
+
+
 def largest_difference(one: Any, other: Any) -> float:
-    """Largest difference of the size of an atom's moment (µB) between two calculations."""
+    """Largest difference of an atom's moment (µB) between two calculations."""
     first, second = (paw_state(calculator.dft) for calculator in (one, other))
-    if first is None or second is None:  # under MPI, not on rank 0
-        differences = np.zeros(1)
-    else:
-        differences = np.array(
-            [
-                abs(abs(local_moment(first, atom)) - abs(local_moment(second, atom)))
-                for atom in range(len(first.symbols))
-            ]
+    found = None
+    if first is not None and second is not None:  # under MPI on rank 0 alone
+        moments = (
+            [local_moment(state, atom) for atom in range(len(state.symbols))]
+            for state in (first, second)
         )
-    comm = one.dft.comm
-    return float(broadcast(differences.max() if comm.rank == 0 else None, 0, comm=comm))
+        found = moment_difference(*moments)
+    return float(broadcast(found, 0, comm=one.dft.comm))

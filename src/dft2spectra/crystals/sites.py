@@ -93,6 +93,7 @@ def _row(sources: Sources, atoms: list[int], label: str, moments: list[float]) -
         Site.MULTIPLICITY: len(atoms),
         Site.MOMENT: moments[0],
         Site.MOMENT_STATUS: str(Status.CONVERGED),
+        Site.EFG_FREE_COMPONENTS: sources.free_components[first],
         "reasons": {},
     }
     quantities: list[tuple[Site, Callable[[], dict[str, Any]], tuple[Site, ...]]] = [
@@ -129,7 +130,6 @@ def _gradient(sources: Sources, atoms: list[int]) -> dict[str, Any]:
     state, setup = sources.state, sources.state.setups[first]
     frozen = efg_tensor(state, first)
     part: dict[str, Any] = {
-        Site.EFG_FREE_COMPONENTS: sources.free_components[first],
         "vzz_frozen_core_1e21_v_m2": principal_values(frozen)[0],
         "efg_frozen_core_1e21_v_m2": components(frozen),
         # What each spin's partial waves make: the polarisation of the semicore follows from them.

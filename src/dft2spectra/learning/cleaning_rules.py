@@ -70,9 +70,15 @@ def other_settings(record: Row, method_hash: str) -> Value:
     return None if record["method_hash"] == method_hash else str(record["method_hash"])
 
 
+def fixed_moment(record: Row, method_hash: str) -> Value:
+    """Note on a record whose total moment was held: no state that the crystal takes by itself."""
+    return str(record["note"]) if record.get("fixed_moment") else None
+
+
 RECORD_RULES: dict[str, Callable[[Row, str], Value]] = {
     "not_converged": not_converged,
     "other_settings": other_settings,
+    "fixed_moment": fixed_moment,
 }
 
 

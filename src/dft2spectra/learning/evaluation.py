@@ -27,6 +27,10 @@ NAMES = ("r2", "mae", "rmse")
 MIN_TRAINED = 4
 
 
+class UntrainedFoldError(ValueError):
+    """A fold whose test part leaves nothing to train on."""
+
+
 class OutOfFold(NamedTuple):
     """Predictions of sites by models that saw nothing of their groups, and how they were made."""
 
@@ -56,7 +60,9 @@ def out_of_fold(
     Raises
     ------
     ValueError
-        Fewer than two groups; a fold without representatives to train on.
+        Fewer than two groups.
+    UntrainedFoldError
+        A fold without representatives to train on.
     """
     split = make_folds(groups, learning["folds"], learning["seed"])
     features, structures = data.features, data.features.structure_id
@@ -65,7 +71,7 @@ def out_of_fold(
     for fold in range(split.number):
         test, train = split.fold == fold, split.trains[:, fold] & used
         if not train.any():
-            raise ValueError(f"fold {fold} has no representative to train on; ask for more")
+            raise UntrainedFoldError(f"fold {fold} has no representative to train on; ask for more")
         known = features.of(train)
         scale = distance_scale(known)
         fitted = fit_models(
@@ -107,7 +113,10 @@ def _drawn(structures: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def every_split(data: TrainingData, learning: dict[str, Any]) -> dict[str, list[OutOfFold]]:
-    """Out-of-fold predictions by split, for each seed; splits with one group are left out.
+    """Out-of-fold predictions by split, for each seed.
+
+    Left out, with a line, are splits with one group and those that leave a fold nothing to train
+    on, as where one element is in all crystals.
 
     Raises
     ------
@@ -120,7 +129,12 @@ def every_split(data: TrainingData, learning: dict[str, Any]) -> dict[str, list[
         if split != MAIN_SPLIT and len(set(rarest(groups)) - {""}) < 2:
             continue
         seeds = range(learning["seed"], learning["seed"] + learning["seeds"])
-        found[split] = [out_of_fold(data, groups, learning | {"seed": seed}) for seed in seeds]
+        try:
+            found[split] = [out_of_fold(data, groups, learning | {"seed": seed}) for seed in seeds]
+        except UntrainedFoldError as error:
+            if split == MAIN_SPLIT:
+                raise
+            print(f"split by {split} left out: {error}")
     return found
 
 
@@ -197,7 +211,11 @@ def learning_curve(
         for share in (*SHARES, 1.0):
             if share * number < 2 * MIN_TRAINED:
                 continue
-            one = seeds[0] if share == 1.0 else out_of_fold(data, groups, learning, share)
+            try:
+                one = seeds[0] if share == 1.0 else out_of_fold(data, groups, learning, share)
+            except UntrainedFoldError as error:
+                print(f"learning curve of {split} at {share:.2g} left out: {error}")
+                continue
             for model in MODELS:
                 predicted = one.predictions.loc[tested, model].to_numpy()
                 score = scores(data.target[tested], predicted)

@@ -111,7 +111,7 @@ def has_target(sites: pd.DataFrame, target: str) -> np.ndarray:
     """
     known = sites[TARGETS[target]].notna().to_numpy()
     if target == "vzz":
-        allowed = known & (sites[Site.EFG_FREE_COMPONENTS] != 0).to_numpy(bool)
+        allowed = known & (sites[Site.EFG_FREE_COMPONENTS].fillna(5) != 0).to_numpy(bool)
         train = allowed & (sites[Site.ROLE] == Role.TRAIN).to_numpy()
         known = allowed if sites.loc[train, Site.PARENT].nunique() > 1 else known
     return known
