@@ -48,7 +48,7 @@ test-slurm: env
 # The profile of `snakemake --profile slurm`, where Snakemake looks for it, fitted to the cluster. Yours
 # from then on. Needs nothing but Python.
 slurm-profile:
-	@PYTHONPATH=src $(PYTHON) -m dft2spectra.slurm.profile profiles/slurm/profile.yaml $(SLURM_PROFILE)
+	@PYTHONPATH=src $(or $(wildcard $(BIN)/python),$(PYTHON)) -m dft2spectra.slurm.profile profiles/slurm/profile.yaml $(SLURM_PROFILE)
 
 lint: env
 	$(BIN)/python -m pytest tests/contract/test_static.py

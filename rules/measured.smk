@@ -1,31 +1,18 @@
 """Measured 57Fe Mössbauer spectra: their phases, laid over the data."""
 
+from dft2spectra.measured.campaign import measurement_files
+
 MEASUREMENTS = {entry["name"]: entry for entry in config["measurements"]}
-
-
-def measured_files(wildcards):
-    """Input function: the spectrum, its calibration, and what the campaign knows of phases."""
-    entry = MEASUREMENTS[wildcards.measurement]
-    calibration = entry.get("velocity", {}).get("calibration")
-    files = [entry["file"]] + ([calibration] if calibration else [])
-    if entry.get("candidates", "campaign") == "campaign":
-        files += expand(
-            "<results>/{file}",
-            file=[
-                "sites/sites.parquet",
-                "calibration/calibration.json",
-                "structures/index.csv",
-            ],
-        )
-        if config["candidates"]["sources"]:
-            files += expand("<results>/candidates/ranked.csv")
-    return files
 
 
 rule identify_phases:
     """Phases of a measured spectrum with their fractions, and the errors of both."""
     input:
-        measured_files,
+        lambda wildcards: measurement_files(
+            MEASUREMENTS[wildcards.measurement],
+            f"results/{config['run']}",
+            bool(config["candidates"]["sources"]),
+        ),
     output:
         "<results>/measured/{measurement}/spectrum.svg",
         "<results>/measured/{measurement}/components.csv",
@@ -59,6 +46,7 @@ rule identify_phases:
         measurement=lambda wildcards: MEASUREMENTS[wildcards.measurement],
         settings=MEASUREMENT,
         results=lambda wildcards: f"results/{config['run']}",
+        predicted=bool(config["candidates"]["sources"]),
         method=method_versions("measured.measure", "spectra.mossbauer"),
     script:
         "../scripts/identify_phases.py"

@@ -20,16 +20,14 @@ EXTERNAL = sorted(
 )
 
 
-def reference_records(wildcards):
-    """Input function: records of the reference set of crystals that the campaign does not hold."""
-    return record_paths(REFERENCE, campaign()) if REFERENCE else []
-
-
 rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
     input:
         records=records,
-        reference=reference_records,
+        # Those of the reference set of crystals that the campaign does not hold.
+        reference=lambda wildcards: (
+            record_paths(REFERENCE, campaign()) if REFERENCE else []
+        ),
         calibration="<results>/calibration/calibration.json",
     output:
         report(

@@ -6,7 +6,12 @@ profiles that users have already, stay as they are.
 
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-if workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
-    from dft2spectra_slurm.executor import Executor
+from dft2spectra_slurm import unfit
 
-    ExecutorPluginRegistry().get_plugin("slurm").executor = Executor
+if workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
+    if reason := unfit():
+        logger.warning(reason)
+    else:
+        from dft2spectra_slurm.executor import Executor
+
+        ExecutorPluginRegistry().get_plugin("slurm").executor = Executor

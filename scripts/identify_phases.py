@@ -10,5 +10,6 @@ measure_for_campaign(
     snakemake.params.measurement,
     snakemake.params.settings,
     snakemake.params.results,
+    snakemake.params.predicted,
     snakemake.output.fit,
 )

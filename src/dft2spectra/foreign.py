@@ -119,6 +119,10 @@ class Reader:
                     child = self._running()
                     for other in asked:
                         self._ask(child, other)
+            except BaseException:
+                # Left in the midst of a file: what the child still says belongs to no other.
+                self.close()
+                raise
             else:
                 asked.popleft()
             yield path, None
@@ -142,7 +146,10 @@ class Reader:
         content = _receive(child.stdout, WALL_S)
         if content is None:
             raise TooMuchError(_why(child))
-        item = _Unpickler(io.BytesIO(content)).load()
+        try:
+            item = _Unpickler(io.BytesIO(content)).load()
+        except pickle.UnpicklingError as error:
+            raise TooMuchError(f"its reader gave what nobody asked for: {error}") from None
         if isinstance(item, str):
             raise TooMuchError(item)
         assert item is None or isinstance(item, tuple)
@@ -294,7 +301,12 @@ def _limit() -> None:
     for limit, size in ((kind, used + MEMORY_BYTES), (resource.RLIMIT_FSIZE, MAX_WRITTEN_BYTES)):
         _, hard = resource.getrlimit(limit)
         if hard == resource.RLIM_INFINITY or size < hard:
-            resource.setrlimit(limit, (size, hard))
+            # macOS refuses limits below what is mapped already; those of time remain.
+            try:
+                resource.setrlimit(limit, (size, hard))
+            except ValueError:
+                if kind == resource.RLIMIT_DATA:
+                    raise
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 

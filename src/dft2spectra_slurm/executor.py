@@ -42,7 +42,10 @@ class Executor(Submitter):
                     self._give_up(job, None)
             else:
                 for job in self._waiting.take():
-                    self._job_submission_executor.submit(self._run, job, False)
+                    try:
+                        self._job_submission_executor.submit(self._run, job, False)
+                    except RuntimeError:  # closed meanwhile: the run ends
+                        self._give_up(job, None)
             self._tell(end - time.monotonic())
             await asyncio.sleep(min(1.0, max(0.0, end - time.monotonic())))
 
@@ -135,7 +138,8 @@ class Executor(Submitter):
         """A job that ended badly: again if it was not its fault, else for Snakemake to decide."""
         job, log = info.job, Path(info.aux["slurm_logfile"])
         note_path(job, self.slurm_logdir, info.external_jobid).unlink(missing_ok=True)
-        if line := task.gave_way(log):
+        # One of a bundle may have given way before the others took too much memory or time.
+        if state in ("", "FAILED") and (line := task.gave_way(log)):
             words = f"another job writes its record, and it gave its cores back\n    {line}\n   "
             pause_s = min(task.gave_ways, COMES_BACK_AT_MOST) * COMES_BACK_S
             self._again(job, words, pause_s=pause_s)

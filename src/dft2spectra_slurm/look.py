@@ -91,7 +91,7 @@ class Look:
         seen = self._recorded(there) if self.by_sacct else {}
         rows = queued_jobs(f"--name={self._run}", "--states=all", *there)
         self.rows = {row.id: row for row in rows}
-        seen = self.rows | seen
+        seen = seen | self.rows  # what slurmdbd missed runs there for ever
         if numbers - seen.keys() and not self.by_sacct and not self.no_accounts:
             try:
                 seen = self._recorded(there) | seen

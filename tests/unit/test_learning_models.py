@@ -11,7 +11,7 @@ from ase.neighborlist import neighbor_list
 from example_calibration import CALIBRATION, STATUSES
 from example_calibration import LIMITS as RULES
 
-from dft2spectra.columns import Site
+from dft2spectra.columns import TARGETS, Site
 from dft2spectra.learning.baselines import fit_linear
 from dft2spectra.learning.boosting import evaluate_model, train_model
 from dft2spectra.learning.cleaning import clean_sites
@@ -564,6 +564,11 @@ def test_candidates_are_ranked_and_flagged(campaign):
     assert set(copies["nearest_structure"]) == {"t01-Al"}
     assert (table["bhf_t_low"] < table["bhf_t"]).all()
     assert (table["bhf_t"] < table["bhf_t_high"]).all()
+    # 90 % of a normal distribution lie within 1.645 of its standard deviations.
+    half = 0.5 * (table["bhf_t_high"] - table["bhf_t_low"])
+    np.testing.assert_allclose(table["bhf_t_error"], half / 1.6449, rtol=1e-3)
+    # What a measured spectrum asks of this table.
+    assert {f"{TARGETS[t]}_error" for t in ("moment", "bhf")} <= set(table.columns)
 
 
 def test_no_candidates_give_an_empty_table_with_header(demo):

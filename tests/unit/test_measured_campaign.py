@@ -143,10 +143,10 @@ def test_measurement_of_a_campaign(results, tmp_path):
         "phases": [{"phase": "FeCO3", "debye_k": 300.0}],
     }
     out = tmp_path / "measured" / "fit.json"
-    measure_for_campaign(entry, SETTINGS, results, out)
+    measure_for_campaign(entry, SETTINGS, results, True, out)
     table = pd.read_csv(out.parent / "phases.csv")
     assert table.phase.tolist() == ["FeCO3"]
     assert table.recoil_free_fraction[0] == pytest.approx(0.63, abs=0.02)
     changed = entry | {"phases": [{"phase": "nothing"}]}
     with pytest.raises(ValueError, match="'nothing' is none of"):
-        measure_for_campaign(changed, SETTINGS, results, out)
+        measure_for_campaign(changed, SETTINGS, results, True, out)

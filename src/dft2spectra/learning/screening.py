@@ -9,6 +9,7 @@ tested range come first, those of large predicted magnitude before others.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from dft2spectra.records import read_json, write_csv
 from dft2spectra.structures.site_symmetry import free_gradient_components
 
 METHOD_VERSION = 2
+
+# Columns of a predicted quantity, after its name.
+ENDINGS = ("", "_low", "_high", "_error", "_spread")
 
 IDENTITY_COLUMNS = (
     "structure_id",
@@ -83,10 +87,11 @@ def predict_candidates(
 ) -> None:
     """Write one row per candidate Fe site with all predictions, best first, and a figure.
 
-    For each target's column: the prediction, ``<column>_low``, ``_high`` and ``_spread``. Distances
-    and the flag ``inside_domain`` refer to the training sites of the ranking target's model;
-    ``model_usable`` repeats that model's verdict. Structures of its training set are left out. No
-    candidates give a table without rows.
+    For each target's column: the prediction, its interval ``<column>_low`` and ``_high``, the
+    ``_error`` of a normal distribution with this interval, and the ``_spread`` of the committee.
+    Distances and the flag ``inside_domain`` refer to the training sites of the ranking target's
+    model; ``model_usable`` repeats that model's verdict. Structures of its training set are left
+    out. No candidates give a table without rows.
 
     Parameters
     ----------
@@ -123,13 +128,16 @@ def predict_candidates(
         values[rows.index] = structure_features(structures[structure_id], list(rows["site"]), soap)
 
     table = sites[list(IDENTITY_COLUMNS)].copy()
+    half_width = NormalDist().inv_cdf(0.5 * (1.0 + coverage))
     for target, folder in folders.items():
         column, model = str(TARGETS[target]), cards[target]["model"]
         if not len(sites):
-            table[[f"{column}{ending}" for ending in ("", "_low", "_high", "_spread")]] = np.nan
+            table[[f"{column}{ending}" for ending in ENDINGS]] = np.nan
             continue
         found = predict(read_learner(folder), values, names, coverage)
-        for ending in ("", "_low", "_high", "_spread"):
+        width = found[f"{model}_high"] - found[f"{model}_low"]
+        found[f"{model}_error"] = width / (2.0 * half_width)
+        for ending in ENDINGS:
             table[f"{column}{ending}"] = found[f"{model}{ending}"].to_numpy()
             if target == "vzz":
                 table.loc[~sites["gradient_allowed"], f"{column}{ending}"] = 0.0

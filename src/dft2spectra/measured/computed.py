@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dft2spectra import units
-from dft2spectra.columns import Site, Status
+from dft2spectra.columns import Site
 from dft2spectra.measured.library import (
     DEBYE,
     FIELD_SPREAD_T,
@@ -28,7 +28,7 @@ from dft2spectra.measured.library import (
 from dft2spectra.measured.patterns import Orbit, unit_efg
 from dft2spectra.measured.phases import PhasePrior, Prior, SitePrior
 from dft2spectra.records import read_json
-from dft2spectra.spectra.components import Measurement, orbit_tensors
+from dft2spectra.spectra.components import Measurement, has_spectrum, orbit_tensors
 
 # Errors of a computed splitting and field: part of the value, and least.
 SPLITTING_ERROR, LEAST_SPLITTING_ERROR = 0.15, 0.08
@@ -43,10 +43,12 @@ def computed_phases(
 ) -> list[PhasePrior]:
     """Phases of a site table, their moments along the direction of the measurement.
 
-    The scaled field is taken: raw contact fields of density functionals are low.
+    The scaled field is taken: raw contact fields of density functionals are low. A crystal with a
+    site that lacks a quantity is left out: the areas of its other sites would be wrong.
     """
     table = pd.read_parquet(sites_parquet)
-    table = table[table[Site.STATUS] == Status.CONVERGED]
+    whole = has_spectrum(table).groupby(table[Site.STRUCTURE_ID]).transform("all")
+    table = table[whole]
     index = pd.read_csv(index_csv, dtype={"structure_id": str, "formula": str, "name": str})
     names = index.set_index("structure_id")["name"].dropna().to_dict()
     error = mean_shift_error(read_json(calibration_json))

@@ -50,6 +50,21 @@ QUANTITIES = (
 logger = logging.getLogger(__name__)
 
 
+def bundled_files() -> list[str]:
+    """Files with bundled measured values: that of further phases, then one per compound, sorted.
+
+    Raises
+    ------
+    ValueError
+        The bundled data are not where the repository has them.
+    """
+    for folder in DATA:
+        more = folder / "spectra" / "phases.yaml"
+        if more.exists():
+            return [str(path) for path in (more, *sorted((folder / "structures").glob("*.yaml")))]
+    raise ValueError("data/spectra/phases.yaml is missing: run this in the repository")
+
+
 def bundled_phases(
     temperature_k: float = ROOM_TEMPERATURE_K,
 ) -> tuple[list[PhasePrior], dict[str, str]]:
@@ -65,13 +80,11 @@ def bundled_phases(
     ValueError
         The bundled data are not where the repository has them.
     """
-    data = next((folder for folder in DATA if (folder / "spectra" / "phases.yaml").exists()), None)
-    if data is None:
-        raise ValueError("data/spectra/phases.yaml is missing: run this in the repository")
-    extra = yaml.safe_load((data / "spectra" / "phases.yaml").read_text("utf-8"))
+    more, *compounds = map(Path, bundled_files())
+    extra = yaml.safe_load(more.read_text("utf-8"))
     phases: list[PhasePrior] = []
     left_out: dict[str, str] = {}
-    for path in sorted((data / "structures").glob("*.yaml")):
+    for path in compounds:
         compound = yaml.safe_load(path.read_text("utf-8"))
         name = str(compound["name"])
         if not compound.get("measured"):

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import wasserstein_distance
 
 from dft2spectra import units
-from dft2spectra.columns import Site
+from dft2spectra.columns import Site, Status
 from dft2spectra.spectra import lineshape, nuclear
 from dft2spectra.spectra.doppler import thermal_shift_mm_s
 
@@ -245,3 +246,9 @@ def area_in_range(components: Sequence[Component], measurement: Measurement) -> 
         measurement.gaussian_mm_s,
     )
     return area / float(intensities.sum())
+
+
+def has_spectrum(sites: pd.DataFrame) -> pd.Series:
+    """Rows of a site table with all that a spectrum needs: shift, gradient and field."""
+    needed = [Site.STATUS, Site.ISOMER_SHIFT_STATUS, Site.VZZ_STATUS, Site.BHF_STATUS]
+    return (sites[needed] == Status.CONVERGED).all(axis=1)

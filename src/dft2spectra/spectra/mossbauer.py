@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 from ase.formula import Formula
 
-from dft2spectra.columns import Site, Status
+from dft2spectra.columns import Site
 from dft2spectra.records import write_csv
 from dft2spectra.spectra.components import (
     Component,
     Measurement,
     area_in_range,
+    has_spectrum,
     read_measurement,
     spectrum,
     structure_components,
@@ -295,8 +296,7 @@ def _write_components(out_csv: str | Path, rows: Sequence[Mapping[str, Any]]) ->
 def _good_sites(sites_parquet: str | Path) -> dict[str, list[dict[str, Any]]]:
     """Rows with all that a spectrum needs, by structure and in the order of the table."""
     table = pd.read_parquet(sites_parquet)
-    needed = [Site.STATUS, Site.ISOMER_SHIFT_STATUS, Site.VZZ_STATUS, Site.BHF_STATUS]
-    table = table[(table[needed] == Status.CONVERGED).all(axis=1)]
+    table = table[has_spectrum(table)]
     sites: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_dict("records"):
         sites.setdefault(str(row[Site.STRUCTURE_ID]), []).append(row)  # type: ignore[index]
