@@ -19,6 +19,7 @@ from dft2spectra.config_messages import message
 from dft2spectra.crystals.bundles import assign_bundles, read_bundles
 from dft2spectra.crystals.identity import METHOD
 from dft2spectra.crystals.plan import find_record
+from dft2spectra.crystals.reference import record_paths
 from dft2spectra.disk import crowded, forbidden, refusal
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
@@ -354,6 +355,11 @@ def calibration_of(times):
 def records(wildcards):
     """Input function: the hyperfine records of all structures."""
     return expand("<results>/hyperfine/{structure}.json", structure=campaign())
+
+
+def reference_records():
+    """Records of the reference set of crystals that the campaign does not hold."""
+    return record_paths(REFERENCE, campaign()) if REFERENCE else []
 
 
 def crystals(wildcards):

@@ -6,7 +6,7 @@ rule featurize_soap:
     input:
         sites="<results>/sites/training.parquet",
         # A record holds its crystal.
-        crystals=lambda wildcards: crystals(wildcards) + reference_records(wildcards),
+        crystals=lambda wildcards: crystals(wildcards) + reference_records(),
     output:
         features="<results>/features/soap.npz",
     log:

@@ -1,6 +1,6 @@
 """The table of trustworthy Fe sites."""
 
-from dft2spectra.crystals.reference import record_paths, serves
+from dft2spectra.crystals.reference import serves
 from dft2spectra.structures.design import external_ids
 
 # Set of finished records that the models learn from as well, if it was made by the campaign's method.
@@ -24,10 +24,7 @@ rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
     input:
         records=records,
-        # Those of the reference set of crystals that the campaign does not hold.
-        reference=lambda wildcards: (
-            record_paths(REFERENCE, campaign()) if REFERENCE else []
-        ),
+        reference=lambda wildcards: reference_records(),
         calibration="<results>/calibration/calibration.json",
     output:
         report(

@@ -47,7 +47,7 @@ def row(structure, formula, site, shift, field, tensors):
         "bhf_dipolar_orbit_t": np.zeros((len(tensors), 6)).tolist(),
         "bhf_t": 0.8 * field,
         "bhf_scaled_t": field,
-        "status": "converged",
+        **{f"{name}status": "converged" for name in ("", "isomer_shift_", "vzz_", "bhf_")},
     }
 
 
@@ -110,6 +110,14 @@ def test_computed_sites_keep_their_lines_and_get_the_errors_of_the_calibration(r
     np.testing.assert_allclose(shown, expected, atol=1e-5)
     assert other.sites[0].kind == "doublet"
     assert other.sites[0].quadrupole.mean == pytest.approx(0.366, abs=1e-3)
+
+
+def test_a_crystal_of_which_a_site_lacks_a_quantity_is_no_phase(results):
+    """Its other lines would be compared as if they were the whole phase."""
+    rows = [dict(row) for row in ROWS]
+    rows[1]["vzz_status"] = "failed"
+    pd.DataFrame(rows).to_parquet(results / "sites" / "sites.parquet")
+    assert [phase.name for phase in computed(results)] == ["mine"]
 
 
 def test_predictions_with_errors_become_priors(results):
