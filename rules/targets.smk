@@ -50,6 +50,11 @@ rule all_models:
             target=config["learning"]["targets"],
             file=["metrics.json", "model.ubj"],
         ),
+        (
+            "<results>/models/efg_tensor/metrics.json"
+            if "vzz" in config["learning"]["targets"]
+            else []
+        ),
         "<results>/candidates/ranked.csv" if config["candidates"]["sources"] else [],
     localrule: True
 
