@@ -13,5 +13,8 @@ evaluate_tensor(
     snakemake.input.records,
     snakemake.params.soap,
     snakemake.params.learning,
-    *(snakemake.output[name] for name in ("predictions", "splits", "metrics", "figure")),
+    snakemake.output.predictions,
+    snakemake.output.splits,
+    snakemake.output.metrics,
+    snakemake.output.figure,
 )

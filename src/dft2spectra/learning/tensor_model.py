@@ -29,7 +29,7 @@ CONSTANT = 0.2
 LENGTHS = (0.5, 1.0, 2.0)  # over the median distance of the training sites
 PRODUCTS = (0.3, 1.0, 3.0)  # variance of products over that of moments
 PENALTIES = (1e-3, 1e-2, 1e-1, 0.3)  # over the mean kernel of a row with itself
-# Moments below this in all sites are rounding, forbidden by symmetry; those of neighbours are near 1.
+# Moments below this in all sites are rounding, forbidden by symmetry; neighbours make about 1.
 NOTHING = 1e-5
 # Singular values below this part of the largest are rounding: symmetry forbids the direction.
 ALLOWED = 1e-5
