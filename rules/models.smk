@@ -60,9 +60,9 @@ rule evaluate_tensor:
     output:
         "<results>/models/efg_tensor/predictions.csv",
         "<results>/models/efg_tensor/parity.svg",
+        "<results>/models/efg_tensor/splits.csv",
         predictions="<results>/models/efg_tensor/predictions.parquet",
         metrics="<results>/models/efg_tensor/metrics.json",
-        splits="<results>/models/efg_tensor/splits.csv",
         figure=report(
             "<results>/models/efg_tensor/parity.png",
             caption="../report/tensor.rst",

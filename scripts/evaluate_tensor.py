@@ -14,7 +14,6 @@ evaluate_tensor(
     snakemake.params.soap,
     snakemake.params.learning,
     snakemake.output.predictions,
-    snakemake.output.splits,
     snakemake.output.metrics,
     snakemake.output.figure,
 )

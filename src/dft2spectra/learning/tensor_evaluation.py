@@ -176,11 +176,10 @@ def evaluate_tensor(
     soap: dict[str, Any],
     learning: dict[str, Any],
     out_parquet: str | Path,
-    out_splits: str | Path,
     out_metrics: str | Path,
     out_figure: str | Path,
 ) -> None:
-    """Write tensors predicted out of fold, scores in every split, and a figure.
+    """Write tensors predicted out of fold, scores, beside them ``splits.csv``, and a figure.
 
     With fewer than two structure types that have a gradient nothing can be learned: the tables are
     empty and the figure says so.
@@ -191,6 +190,7 @@ def evaluate_tensor(
         Sections of the configuration, the latter without ``targets`` and ``representatives``.
     """
     data = read_training_data(features_npz, sites_parquet, "vzz", representatives_csv)
+    out_splits = Path(out_metrics).with_name("splits.csv")
     kept = data.sites[Site.EFG_FREE_COMPONENTS].fillna(5).to_numpy() != 0
     if data.sites.loc[kept, Site.PARENT].nunique() < 2 or kept.sum() < 2 * MIN_TRAINED:
         write_table(out_parquet, pd.DataFrame({str(Site.STRUCTURE_ID): []}))
