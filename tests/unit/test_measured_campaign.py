@@ -63,6 +63,7 @@ def results(tmp_path):
     for folder in ("sites", "calibration", "structures", "candidates"):
         (tmp_path / folder).mkdir()
     pd.DataFrame(ROWS).to_parquet(tmp_path / "sites" / "sites.parquet")
+    (tmp_path / "sites" / "dropped.csv").write_text("structure_id,site,rule,value\n")
     calibration = {"leave_one_out_rmse_mm_s": 0.06}
     (tmp_path / "calibration" / "calibration.json").write_text(json.dumps(calibration))
     index = [("Fe4X-1-a", "Fe4N", None), ("FeX-2-b", "FeTi", "mine")]
@@ -91,6 +92,7 @@ def computed(results):
         results / "sites" / "sites.parquet",
         results / "calibration" / "calibration.json",
         results / "structures" / "index.csv",
+        results / "sites" / "dropped.csv",
         read_measurement(SETTINGS),
     )
 
@@ -117,6 +119,10 @@ def test_a_crystal_of_which_a_site_lacks_a_quantity_is_no_phase(results):
     rows = [dict(row) for row in ROWS]
     rows[1]["vzz_status"] = "failed"
     pd.DataFrame(rows).to_parquet(results / "sites" / "sites.parquet")
+    assert [phase.name for phase in computed(results)] == ["mine"]
+    pd.DataFrame(ROWS[:1] + ROWS[2:]).to_parquet(results / "sites" / "sites.parquet")
+    dropped = "structure_id,site,rule,value\nFe4X-1-a,Fe2,bhf_out_of_range,99\n"
+    (results / "sites" / "dropped.csv").write_text(dropped)
     assert [phase.name for phase in computed(results)] == ["mine"]
 
 
