@@ -49,6 +49,37 @@ rule evaluate_model:
         "../scripts/evaluate_model.py"
 
 
+rule evaluate_systems:
+    """Models of single chemical systems, each crystal left out in turn."""
+    input:
+        features="<results>/features/soap.npz",
+        sites="<results>/sites/training.parquet",
+        representatives="<results>/features/representatives.csv",
+    output:
+        "<results>/models/{target}/systems.svg",
+        table="<results>/models/{target}/systems.csv",
+        figure=report(
+            "<results>/models/{target}/systems.png",
+            caption="../report/systems.rst",
+            category="5 Models",
+            labels={"target": "{target}", "figure": "systems"},
+        ),
+    log:
+        "<logs>/evaluate_systems/{target}.log",
+    benchmark:
+        "<benchmarks>/evaluate_systems/{target}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        learning=LEARNING,
+        method=method_versions("learning.systems"),
+    script:
+        "../scripts/evaluate_systems.py"
+
+
 rule evaluate_tensor:
     """Field gradients as tensors: predicted for crystals left out, scored in every split."""
     input:

@@ -48,7 +48,7 @@ rule all_models:
         expand(
             "<results>/models/{target}/{file}",
             target=config["learning"]["targets"],
-            file=["metrics.json", "model.ubj"],
+            file=["metrics.json", "model.ubj", "systems.csv"],
         ),
         (
             "<results>/models/efg_tensor/metrics.json"
