@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.molecules.measured import measured_bands
 from dft2spectra.records import read_json, whole_file, write_csv, write_json
 from dft2spectra.spectra.assignment import assign, deviations
@@ -158,11 +159,9 @@ def _status(active: bool, any_used: bool) -> str:
 def _read_trajectory(path: str | Path) -> Trajectory:
     path = Path(path)
     name = f"{path.parent.name}/{path.name}"
-    with np.load(path, allow_pickle=False) as file:
-        missing = {"time_fs", "dipole_debye", "temperature_k"} - set(file)
-        if missing:
-            raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
-        arrays = {name: np.asarray(file[name]) for name in file}
+    arrays = read_arrays(path)
+    if missing := {"time_fs", "dipole_debye", "temperature_k"} - set(arrays):
+        raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
     stopped = ""
     if str(arrays.get("status", "finished")) == "stopped":
         stopped = str(arrays.get("reason", "")) or "stopped early"
