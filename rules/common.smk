@@ -24,7 +24,8 @@ from dft2spectra.disk import crowded, forbidden, refusal
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
-from dft2spectra.records import drop_kept
+from dft2spectra.finished import last_results, nothing_left
+from dft2spectra.records import drop_kept, is_cut_off
 from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.structures.inputs import input_files
 from dft2spectra.structures.retrieval import (
@@ -51,15 +52,20 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error))
 
-# `python` in a shell command is the one that runs Snakemake, activated environment or not.
+# `python` in a shell command is the one that runs Snakemake, activated environment or not. A file
+# in the working folder, such as random.py, takes the place of no module of its jobs.
 os.environ.update(
-    PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]),
+    PYTHONSAFEPATH="1",
 )
 
 # Where Snakemake keeps its state, also for a dry-run.
 STATE = os.path.abspath(".snakemake" if os.path.isdir(".snakemake") else ".")
 if workflow.is_main_process:
     if reason := forbidden(STATE):
+        if all(map(os.path.exists, last_results(config))):
+            print(nothing_left(config, reason), file=sys.stderr)
+            sys.exit(0)
         raise WorkflowError(reason)
     if reason := crowded(STATE):
         logger.warning(reason)  # a dry-run may still do
@@ -282,6 +288,19 @@ def screened(times):
             "`snakemake all_structures` does it once, until a source changes."
         )
     return {structure["structure_id"]: structure for structure in accepted}
+
+
+def healed(pattern):
+    """Input function without files: an output that a crash has emptied or cut off is made anew."""
+
+    def check(wildcards):
+        path = f"results/{config['run']}/{pattern}".format(**dict(wildcards.items()))
+        if workflow.is_main_process and is_cut_off(path):
+            logger.info(f"{path} is cut off and is written again.")
+            workflow.dag.forcefiles.add(path)
+        return []
+
+    return check
 
 
 def crystal(name):

@@ -4,6 +4,8 @@ if BUNDLED:
 
     rule write_bundle:
         """The structures of one DFT job, by id: what is written down stays together."""
+        input:
+            healed("hyperfine/bundles/{bundle}.members"),
         output:
             "<results>/hyperfine/bundles/{bundle}.members",
         log:
@@ -60,7 +62,7 @@ if BUNDLED:
             method=GPAW_METHOD,
         shell:
             'launcher="{resources.mpi}"; '
-            "python -m dft2spectra.crystals.run_bundle --structures {input.structures:q}"
+            "python -P -m dft2spectra.crystals.run_bundle --structures {input.structures:q}"
             " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
             " {resources.store}"
             ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
@@ -122,7 +124,7 @@ else:
             method=GPAW_METHOD,
         shell:
             'launcher="{resources.mpi}"; '
-            "python -m dft2spectra.crystals.run_record --structure {input.structure:q}"
+            "python -P -m dft2spectra.crystals.run_record --structure {input.structure:q}"
             " --settings {params.settings:q} --output {output:q} --log {log:q}"
             " {resources.store}"
             ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
@@ -164,6 +166,8 @@ rule summarize_hyperfine:
 
 rule write_measured:
     """One compound with its measured values, as the calibration reads it."""
+    input:
+        healed("calibration/measured/{structure}.json"),
     output:
         "<results>/calibration/measured/{structure}.json",
     log:

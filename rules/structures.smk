@@ -67,6 +67,7 @@ checkpoint relax_volumes:
 rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:
+        healed("structures/accepted"),
         source_files(SOURCES),
         config["structures"]["design"] or [],
     output:
@@ -112,6 +113,8 @@ rule write_crystal:
     reruns when its own crystal changes, not when another one joins, it gets another place in the
     design or a measured value is added.
     """
+    input:
+        healed("structures/crystals/{structure}.json"),
     output:
         "<results>/structures/crystals/{structure}.json",
     log:

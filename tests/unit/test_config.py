@@ -587,6 +587,7 @@ def test_nothing_in_a_message_acts_on_a_terminal() -> None:
     ("sections", "says"),
     [
         ({"run": "a\n"}, "text of the form ^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+        ({"molecules": [{"name": "acetic acid"}]}, "; write acetic-acid"),
         ({"run": "x" * 101}, "text no longer than 100"),
         ({"molecules": [{"name": "x" * 101}]}, "text no longer than 100"),
         ({"sampling": {"train": 10**12}}, "at most 4294967295"),

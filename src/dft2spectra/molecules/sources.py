@@ -75,7 +75,7 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
         atoms, own_charge, isotopes = _from_smiles(name, str(entry["smiles"]))
         charge, origin = _agreed(entry, own_charge, "SMILES"), f"SMILES {entry['smiles']}"
     elif "file" in entry:
-        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]))
+        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]), "spin" in entry)
         if stated is not None:
             charge = _agreed(entry, stated, "file")
         origin = f"file {harmless(str(entry['file']))}{made}"
@@ -178,7 +178,9 @@ def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int, list[int | None]]:
     return atoms, Chem.GetFormalCharge(molecule), isotopes
 
 
-def _from_file(name: str, path: Path) -> tuple[Atoms, int | None, list[int | None], str]:
+def _from_file(
+    name: str, path: Path, spin_said: bool
+) -> tuple[Atoms, int | None, list[int | None], str]:
     """Atoms, charge if the file says it, mass numbers, and what was made of a drawing."""
     if not path.is_file():
         raise MoleculeError(f"{name}: no file {harmless(str(path))}")
@@ -189,6 +191,8 @@ def _from_file(name: str, path: Path) -> tuple[Atoms, int | None, list[int | Non
     if "smiles" in found:
         atoms, charge, isotopes = _from_smiles(name, found["smiles"])
         return atoms, charge, isotopes, f", drawn flat without hydrogen: SMILES {found['smiles']}"
+    if found.get("unpaired") and not spin_said:
+        raise MoleculeError(_open_shell(name, f"{path.name} says {found['unpaired']} unpaired"))
     atoms = Atoms(found["symbols"], positions=found["positions_ang"])
     return atoms, found["charge"], found["mass_numbers"], ""
 

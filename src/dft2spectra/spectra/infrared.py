@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.molecules.measured import measured_bands
 from dft2spectra.records import read_json, whole_file, write_csv, write_json
 from dft2spectra.spectra.assignment import assign, deviations
@@ -26,9 +27,13 @@ from dft2spectra.spectra.infrared_figures import draw_infrared
 from dft2spectra.spectra.transform import read_transform
 
 # Counts for transform, dipole, bands and assignment too.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 SPECTRUM_COLUMNS = ("wavenumber_cm1", "absorption_km_mol_per_cm1")
+# A molecule none of whose modes has more than this absorbs nothing [km/mol]: symmetry forbids it,
+# and what is left is rounding, about 1e-12. The weakest bands that are measured have about 0.01.
+INACTIVE_KM_MOL = 1e-3
+INACTIVE = "no infrared-active vibration"
 # Unequal time steps beyond this part of a step are no rounding.
 STEP_TOLERANCE = 1e-4
 
@@ -61,7 +66,9 @@ def write_infrared(
     """Write the infrared spectrum of a molecule, its bands, the figure and the evaluation.
 
     Trajectories that were stopped early are left out and named in the evaluation: their ends are
-    not physical. Where none is left, tables and figure say so and the campaign goes on.
+    not physical. Where none is left, tables and figure say so and the campaign goes on. So they do
+    for a molecule without an infrared-active vibration, such as N2: its spectrum is the noise of
+    the model, in which no band is looked for.
 
     Parameters
     ----------
@@ -105,10 +112,12 @@ def write_infrared(
     measured = _read_measured(measured_yaml)
     title = str(harmonic_reference["name"])
     result = _spectrum(used, temperature_k, settings) if used else None
-    found = peaks(result, float(settings["prominence"])) if result else []
+    strongest = max((float(mode["intensity_km_mol"]) for mode in harmonic), default=0.0)
+    active = strongest > INACTIVE_KM_MOL
+    found = peaks(result, float(settings["prominence"])) if result and active else []
     table = assign(
         found,
-        harmonic,
+        harmonic if active else [],
         measured,
         float(settings["assignment_cm1"]),
         float(settings["resolution_cm1"]),
@@ -116,13 +125,13 @@ def write_infrared(
     )
     evaluation: dict[str, Any] = {
         "method_version": METHOD_VERSION,
-        "status": "computed" if result else "no trajectory without an early stop",
+        "status": _status(active, bool(result)),
         "settings": dict(settings),
         "temperature_k": temperature_k,
         "left_out": left_out,
         "harmonic_total_km_mol": float(sum(row["intensity_km_mol"] for row in harmonic)),
         "harmonic_settings_hash": harmonic_reference.get("settings_hash"),
-        **deviations(table),
+        **deviations(table, float(settings["prominence"])),
     }
     if result is None:
         _write_commented(out_csv, left_out, pd.DataFrame(columns=list(SPECTRUM_COLUMNS)))
@@ -132,19 +141,27 @@ def write_infrared(
     else:
         evaluation |= _totals(result, used)
         _write_spectrum(out_csv, result, evaluation)
+    if result is not None and not active:
+        words = f"{INACTIVE[0].upper()}{INACTIVE[1:]}, none of {INACTIVE_KM_MOL:g} km/mol or more."
+        draw_note(out_png, title, f"{words}\nThe molecule does not absorb in the infrared.")
+    elif result is not None:
         draw_infrared(out_png, result, found, harmonic, measured, title)
     write_csv(out_peaks_csv, table.round(3))
     write_json(out_evaluation_json, evaluation)
 
 
+def _status(active: bool, any_used: bool) -> str:
+    if not any_used:
+        return "no trajectory without an early stop"
+    return "computed" if active else INACTIVE
+
+
 def _read_trajectory(path: str | Path) -> Trajectory:
     path = Path(path)
     name = f"{path.parent.name}/{path.name}"
-    with np.load(path, allow_pickle=False) as file:
-        missing = {"time_fs", "dipole_debye", "temperature_k"} - set(file)
-        if missing:
-            raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
-        arrays = {name: np.asarray(file[name]) for name in file}
+    arrays = read_arrays(path)
+    if missing := {"time_fs", "dipole_debye", "temperature_k"} - set(arrays):
+        raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
     stopped = ""
     if str(arrays.get("status", "finished")) == "stopped":
         stopped = str(arrays.get("reason", "")) or "stopped early"
@@ -245,6 +262,7 @@ def _write_spectrum(path: str | Path, result: Spectrum, evaluation: Mapping[str,
     verlet = transform.verlet_timestep_fs
     header = {
         "content": "Napierian molar absorption; its area over a band is the intensity in km/mol",
+        "status": evaluation["status"],
         "window": f"{transform.window} on the autocorrelation function of the dipole derivative",
         "resolution_cm1": f"{transform.resolution_cm1:g} (full width at half maximum)",
         "correlation_ps": f"{transform.correlation_fs / 1e3:.4g}",
