@@ -50,9 +50,8 @@ from dft2spectra.density.orbitals import density_force, evaluate
 if TYPE_CHECKING:
     from dft2spectra.density.one_shot import OneShot
 
-# Points of the grid with fewer electrons of the free atoms are left out: in a molecule of twelve atoms
-# a sixth of all, with 5e-8 electrons together. One that crosses the limit moves the energy by some
-# 1e-10 hartree.
+# Points of the grid with fewer electrons of the free atoms are left out: in uracil a sixth of all,
+# with 5e-8 electrons together. One that crosses the limit moves the energy by some 1e-10 hartree.
 SMALLEST_SHARE = 1e-10  # electrons
 # Basis functions on the grid are kept between the two passes up to this size.
 KEPT_BYTES = 1.5e9
@@ -335,9 +334,7 @@ class Step:
             )
         return gradient
 
-    def _orbital_gradient(
-        self, half: np.ndarray, part: slice, orbitals: np.ndarray
-    ) -> np.ndarray:
+    def _orbital_gradient(self, half: np.ndarray, part: slice, orbitals: np.ndarray) -> np.ndarray:
         """Derivatives of the sums over a chunk of points with the basis functions, at fixed D.
 
         ``D φ = 2 half (halfᵀ φ)``: all is made from the occupied orbitals (rows, occupied, N).

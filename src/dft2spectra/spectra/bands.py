@@ -91,9 +91,7 @@ def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float
     several = count > 1
     area, area_error = _area(x, each, low, high)
     equal = spectrum.equipartition
-    at_kt, at_kt_error = (
-        (math.nan, math.nan) if equal is None else _area(x, equal, low, high)
-    )
+    at_kt, at_kt_error = (math.nan, math.nan) if equal is None else _area(x, equal, low, high)
     own = np.array([_vertex(x[inside], y[inside]) for y in each])
     # Mean spectra that leave one trajectory out.
     left_out = (
@@ -115,9 +113,7 @@ def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float
     }
 
 
-def _area(
-    x: np.ndarray, each: np.ndarray, low: float, high: float
-) -> tuple[float, float]:
+def _area(x: np.ndarray, each: np.ndarray, low: float, high: float) -> tuple[float, float]:
     """Mean area over trajectories and its standard error, NaN for a single one."""
     areas = integral(x, each, low, high)
     count = len(areas)

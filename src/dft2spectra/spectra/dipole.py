@@ -177,23 +177,11 @@ def spectrum(
     trajectories = scale * np.array(densities)[:, kept]
     equal = energies = None
     if mode_coordinates is not None:
-        # The correction factor is that of a dipole, no part of an energy.
-        of_modes = _molar_prefactor(temperature_k) * factor / MODE_KM_MOL
-        whole = raw / (2.0 * math.pi * CM1_FS)
-        found = [
-            equipartition_factor(
-                whole,
-                of_modes
-                * timestep_fs
-                * np.array(
-                    [
-                        _power(quotient[:, None], window, length)
-                        for quotient in np.diff(coordinates, axis=0).T / timestep_fs
-                    ]
-                ),
-            )
-            for coordinates in mode_coordinates
-        ]
+        # The quantum correction is that of a dipole, no part of an energy.
+        scaled = _molar_prefactor(temperature_k) * factor / MODE_KM_MOL * timestep_fs
+        powers = [_mode_powers(own, timestep_fs, window, length) for own in mode_coordinates]
+        along = raw / (2.0 * math.pi * CM1_FS)
+        found = [equipartition_factor(along, scaled * own) for own in powers]
         equal = trajectories * np.array([own for own, _ in found])[:, kept]
         energies = np.array([own for _, own in found])
     return Spectrum(
@@ -272,6 +260,14 @@ def _frequency_response(
     # dω/dω' = cos(ω'τ/2) keeps the area of a line while the axis is compressed.
     stretch = np.sinc(half / math.pi)
     return omega, (stretch / quotient) ** 2, np.cos(half)
+
+
+def _mode_powers(
+    coordinates: np.ndarray, timestep_fs: float, window: np.ndarray, length: int
+) -> np.ndarray:
+    """Power spectra (modes, frequencies) of the quotients of normal coordinates (n, modes)."""
+    quotients = np.diff(coordinates, axis=0) / timestep_fs
+    return np.array([_power(own[:, None], window, length) for own in quotients.T])
 
 
 def _power(velocity: np.ndarray, window: np.ndarray, length: int) -> np.ndarray:

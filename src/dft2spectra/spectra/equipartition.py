@@ -2,23 +2,21 @@
 
 In a trajectory at constant energy a mode k keeps, for picoseconds, the energy E_k that it starts
 with, and its band the area ``E_k/kT`` times the thermal one: the scatter of intensities comes from
-energies, which positions tell. With the power spectra P_k(ω) of the derivatives of the mass-weighted
+energies, which positions tell. With P_k(ω) the power spectra of the derivatives of mass-weighted
 normal coordinates, of area E_k, and ``p_k = P_k/E_k`` of area one,
 
     σ'(ω) = σ(ω) · kT Σ_k p_k(ω) / Σ_k P_k(ω).
 
 Where one mode moves alone the factor is kT/E_k; elsewhere it is a mean of such factors, each
 weighted with the energy that its mode has there. Integrated over a band it is the area divided by
-the mass-weighted velocity spectrum over the same band, times the number of modes in it and kT:
-dipole and velocity spectrum have the same noise in numerator and denominator (M. Thomas, M. Brehm,
-R. Fligg, P. Vöhringer and B. Kirchner, Phys. Chem. Chem. Phys. 15, 6608 (2013), for velocity and
-dipole spectra). Modes of one band with unequal dipole derivatives keep the scatter of how they
-share its energy, with the right mean.
+the mass-weighted velocity spectrum over the same band, times the number of modes in it and kT.
+For the velocity spectrum and its equipartition see M. Thomas, M. Brehm, R. Fligg, P. Vöhringer and
+B. Kirchner, Phys. Chem. Chem. Phys. 15, 6608 (2013). Modes of one band with unequal dipole
+derivatives keep the scatter of how they share its energy, with the right mean.
 
-Normal coordinates are taken in Eckart's axes (:class:`dft2spectra.density.frame.Reference` says
-which) and differentiated as the dipole is, by the quotient of neighbours: the finite time step,
-whose effect on velocities is another (a part of ``1 − ω²τ²/4`` of their square at a Verlet step τ,
-11 % at 3500 cm⁻¹ and 1 fs), drops out of the ratio.
+Normal coordinates are taken in Eckart's axes on the reference geometry and differentiated as the
+dipole is, by the quotient of neighbours: the finite time step, which makes the square of a Verlet
+velocity too small by ``ω²τ²/4`` (11 % at 3500 cm⁻¹ and 1 fs), drops out of the ratio.
 """
 
 from collections.abc import Mapping, Sequence

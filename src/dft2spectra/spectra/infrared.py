@@ -318,9 +318,7 @@ def _write_spectrum(path: str | Path, result: Spectrum, evaluation: Mapping[str,
             "equipartition": result.equipartition.mean(axis=0),
             "equipartition_standard_error": standard_error(result.equipartition),
         }
-        parts |= {
-            f"equipartition_{i}": own for i, own in enumerate(result.equipartition, start=1)
-        }
+        parts |= {f"equipartition_{i}": own for i, own in enumerate(result.equipartition, start=1)}
     write_csv(Path(path).with_suffix(".trajectories.csv"), pd.DataFrame(parts))
 
 
