@@ -28,8 +28,8 @@ from dft2spectra.density.tables import gaussians as exponentials
 METHOD_VERSION = 2
 
 GAUSSIANS = 20  # most of an atom
-# So many Gaussians are tried, until the error is below this part of the electrons. Ten leave 6e-3 to
-# 1.1e-2 electrons of C, N and O, less than twenty even-tempered ones, and the integrals with the
+# So many Gaussians are tried, until the error is below this part of the electrons. Ten leave 6e-3
+# to 1.1e-2 electrons of C, N and O, less than twenty even-tempered ones, and the integrals with the
 # free atoms take half the time.
 COUNTS = (10, 14, GAUSSIANS)
 FIT_ERROR = 2e-3
