@@ -87,9 +87,11 @@ def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float
     low, high = (x[start] if math.isnan(low) else low), (x[end] if math.isnan(high) else high)
     inside = slice(np.searchsorted(x, low, side="left"), np.searchsorted(x, high, side="right"))
     left, right = _crossings(x, mean, top, start, end, 0.5 * height)
-    areas = integral(x, each, low, high)
     count = len(each)
     several = count > 1
+    area, area_error = _area(x, each, low, high)
+    equal = spectrum.equipartition
+    at_kt, at_kt_error = (math.nan, math.nan) if equal is None else _area(x, equal, low, high)
     own = np.array([_vertex(x[inside], y[inside]) for y in each])
     # Mean spectra that leave one trajectory out.
     left_out = (
@@ -101,14 +103,22 @@ def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float
         Band.POSITION: _vertex(x[inside], mean[inside]),
         Band.POSITION_ERROR: math.sqrt(count - 1) * float(left_out.std()),
         Band.POSITION_SPREAD: float(own.std(ddof=1)) if several else math.nan,
-        Band.INTENSITY: float(areas.mean()),
-        Band.INTENSITY_ERROR: (
-            float(areas.std(ddof=1)) / math.sqrt(count) if several else math.nan
-        ),
+        Band.INTENSITY: area,
+        Band.INTENSITY_ERROR: area_error,
+        Band.EQUIPARTITION: at_kt,
+        Band.EQUIPARTITION_ERROR: at_kt_error,
         Band.WIDTH: right - left,
         Band.LOW: float(low),
         Band.HIGH: float(high),
     }
+
+
+def _area(x: np.ndarray, each: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Mean area over trajectories and its standard error, NaN for a single one."""
+    areas = integral(x, each, low, high)
+    count = len(areas)
+    error = float(areas.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return float(areas.mean()), error
 
 
 def _crossings(
