@@ -297,10 +297,10 @@ def _plot(
         axis.set_title(label)
     rows = {row["split"]: row for row in metrics["splits"]}
     row = rows[MAIN_SPLIT]
+    sign = "" if row["sign"] is None else f", sign right at {100 * row['sign']:.0f} %"
     figure.suptitle(
         f"field gradient, {row['n_sites']} sites, structure types left out: tensor R² "
-        f"{row['tensor_r2']:.2f} [{row['tensor_r2_low']:.2f}, {row['tensor_r2_high']:.2f}], "
-        f"sign right at {100 * row['sign']:.0f} %",
+        f"{row['tensor_r2']:.2f} [{row['tensor_r2_low']:.2f}, {row['tensor_r2_high']:.2f}]{sign}",
         fontsize=9,
     )
     save_figure(figure, path)
