@@ -75,7 +75,7 @@ rule evaluate_systems:
         runtime=growing(60),
     params:
         learning=LEARNING,
-        method=method_versions("learning.systems"),
+        method=method_versions("learning.boosting", "learning.systems"),
     script:
         "../scripts/evaluate_systems.py"
 
@@ -112,7 +112,7 @@ rule evaluate_tensor:
     params:
         soap=config["soap"],
         learning=LEARNING,
-        method=method_versions("learning.tensor_evaluation"),
+        method=method_versions("learning.boosting", "learning.tensor_evaluation"),
     script:
         "../scripts/evaluate_tensor.py"
 
