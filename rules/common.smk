@@ -25,6 +25,7 @@ from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
 from dft2spectra.finished import last_results, nothing_left
+from dft2spectra.leftovers import remove_leftovers, results_with_leftovers
 from dft2spectra.records import drop_kept, is_cut_off
 from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.structures.inputs import input_files
@@ -69,6 +70,13 @@ if workflow.is_main_process:
         raise WorkflowError(reason)
     if reason := crowded(STATE):
         logger.warning(reason)  # a dry-run may still do
+
+# --delete-all-output is not meant for pinned sets, which no database would give again: then no rule
+# makes them. What lies beside the outputs goes with them.
+DELETING = any(word.startswith("--delete-a") for word in sys.argv)
+if DELETING and workflow.is_main_process:
+    own = os.path.abspath(f"results/{config['run']}")
+    atexit.register(remove_leftovers, own, results_with_leftovers(own))
 
 MOSSBAUER = "mossbauer" in config["branches"]
 INFRARED = "infrared" in config["branches"]
@@ -140,7 +148,7 @@ def source_files(sources):
         path
         for source in sources
         for path in input_files(source, LIMITS)
-        if os.path.exists(path) or not os.path.islink(path)
+        if os.path.exists(path) or not (DELETING or os.path.islink(path))
     ]
 
 
@@ -220,7 +228,7 @@ def campaign():
     asked first, the jobs are known when its pinned set is there. Jobs themselves, wherever they
     run, take the sets as they are and never ask.
     """
-    if workflow.is_main_process:
+    if workflow.is_main_process and not DELETING:
         for name in CAMPAIGN_REMOTE:
             if name in RELAXED:
                 checkpoints.relax_volumes.get(source=name)

@@ -16,7 +16,9 @@ checkpoint retrieve_structures:
     benchmark:
         "<benchmarks>/retrieve_structures/{source}.jsonl"
     wildcard_constraints:
-        source="|".join(re.escape(name) for name in REMOTE if name not in RELAXED)
+        source="|".join(
+            re.escape(name) for name in REMOTE if name not in RELAXED and not DELETING
+        )
         or "(?!)",
     localrule: True
     conda:
@@ -48,7 +50,7 @@ checkpoint relax_volumes:
     benchmark:
         "<benchmarks>/relax_volumes/{source}.jsonl"
     wildcard_constraints:
-        source="|".join(map(re.escape, RELAXED)) or "(?!)",
+        source="(?!)" if DELETING else "|".join(map(re.escape, RELAXED)) or "(?!)",
     conda:
         "../envs/crystals.yaml"
     threads: 8

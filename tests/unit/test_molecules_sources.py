@@ -320,3 +320,15 @@ def test_contacts_in_units_of_covalent_radii():
     assert (first, second) == (0, 1)
     assert not collides(["H", "H"], [[0, 0, 0], [0.32, 0, 0]])
     assert collides(["H", "H"], [[0, 0, 0], [0.30, 0, 0]])
+
+
+def test_molecules_beyond_reach_end_at_once(tmp_path):
+    """Every pair of 20,000 atoms would take 3 GB."""
+    path = tmp_path / "many.xyz"
+    path.write_text("20000\n\n" + "".join(f"H {3 * i} 0 0\n" for i in range(20_000)))
+    with pytest.raises(MoleculeError, match="20,000 atoms, at most 200 can be computed"):
+        read_molecule({"name": "many", "file": str(path)})
+    with pytest.raises(MoleculeError, match="302 atoms, at most 200"):
+        read_molecule({"name": "long", "smiles": "C" * 100})
+    with pytest.raises(MoleculeError, match="a SMILES of 2,001 characters"):
+        read_molecule({"name": "longer", "smiles": "C" * 2001})
