@@ -6,7 +6,8 @@ rule featurize_soap:
     input:
         sites="<results>/sites/training.parquet",
         # A record holds its crystal.
-        crystals=lambda wildcards: crystals(wildcards) + reference_records(wildcards),
+        crystals=lambda wildcards: crystals(wildcards)
+        + (record_paths(REFERENCE, campaign()) if REFERENCE else []),
     output:
         features="<results>/features/soap.npz",
     log:
