@@ -7,7 +7,7 @@ rule featurize_soap:
         sites="<results>/sites/training.parquet",
         # A record holds its crystal.
         crystals=lambda wildcards: crystals(wildcards)
-        + (record_paths(REFERENCE, campaign()) if REFERENCE else []),
+        + (record_paths(campaign.reference, asked()) if campaign.reference else []),
     output:
         features="<results>/features/soap.npz",
     log:
