@@ -36,7 +36,6 @@ onsuccess:
 
 
 include: "rules/structures.smk"
-include: "rules/jobs.smk"
 include: "rules/hyperfine.smk"
 include: "rules/plan.smk"
 include: "rules/sites.smk"
@@ -57,13 +56,13 @@ rule all:
     """Everything that the campaign in config.yaml asks for."""
     default_target: True
     input:
-        rules.all_structures.input if MOSSBAUER else [],
-        rules.all_hyperfine.input if MOSSBAUER else [],
-        rules.all_sites.input if MOSSBAUER else [],
-        rules.all_validation.input if MOSSBAUER else [],
-        rules.all_models.input if MOSSBAUER else [],
-        rules.all_mossbauer.input if MOSSBAUER else [],
-        rules.all_measured.input if MOSSBAUER else [],
-        rules.all_density_models.input if INFRARED else [],
-        rules.all_infrared.input if INFRARED else [],
+        rules.all_structures.input if campaign.mossbauer else [],
+        rules.all_hyperfine.input if campaign.mossbauer else [],
+        rules.all_sites.input if campaign.mossbauer else [],
+        rules.all_validation.input if campaign.mossbauer else [],
+        rules.all_models.input if campaign.mossbauer else [],
+        rules.all_mossbauer.input if campaign.mossbauer else [],
+        rules.all_measured.input if campaign.mossbauer else [],
+        rules.all_density_models.input if campaign.infrared else [],
+        rules.all_infrared.input if campaign.infrared else [],
     localrule: True

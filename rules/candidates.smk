@@ -4,7 +4,7 @@
 rule screen_candidates:
     """Canonical form and limits of every candidate; rejections with a reason."""
     input:
-        source_files(config["candidates"]["sources"]),
+        lambda wildcards: source_files(config["candidates"]["sources"], campaign.limits),
     output:
         "<results>/candidates/rejected.csv",
         directory("<results>/candidates/accepted"),
@@ -21,7 +21,7 @@ rule screen_candidates:
         runtime=growing(20),
     params:
         sources=config["candidates"]["sources"],
-        limits=CANDIDATE_LIMITS,
+        limits=campaign.candidate_limits,
         method=method_versions("structures.sources"),
     script:
         "../scripts/screen_candidates.py"

@@ -1,6 +1,16 @@
 """DFT: hyperfine parameters of every structure, and their calibration to measured shifts."""
 
-if BUNDLED:
+from dft2spectra.crystals.identity import METHOD
+
+# What a record depends on; how structures share jobs, and where finished records may be taken from,
+# is no parameter: records are the same.
+SETTINGS = json.dumps(campaign.gpaw)
+GPAW_METHOD = method_versions(*METHOD)
+RECORD_STORE = config["record_store"]
+STORE = f"--store {quote(RECORD_STORE)}" if RECORD_STORE else ""
+
+
+if campaign.bundled:
 
     rule write_bundle:
         """The structures of one DFT job, by id: what is written down stays together."""
@@ -12,8 +22,6 @@ if BUNDLED:
             "<logs>/write_bundle/{bundle}.log",
         benchmark:
             "<benchmarks>/write_bundle/{bundle}.jsonl"
-        wildcard_constraints:
-            bundle="[0-9a-f]{12}",
         localrule: True
         conda:
             "../envs/crystals.yaml"
@@ -21,7 +29,7 @@ if BUNDLED:
             mem_mb=growing(500),
             runtime=growing(5),
         params:
-            members=members,
+            members=lambda wildcards: campaign.jobs.members(wildcards.bundle),
         shell:
             "(printf '%s\\n' {params.members:q} > {output:q}.part"
             " && mv {output:q}.part {output:q}) 2> {log:q}"
@@ -34,11 +42,11 @@ if BUNDLED:
         `tasks`.
         """
         input:
-            outdated_members,
+            lambda wildcards: renew(campaign.jobs.outdated_job(wildcards.bundle)),
             "<results>/hyperfine/bundles/{bundle}.members",
             structures=lambda wildcards: expand(
                 "<results>/structures/crystals/{structure}.json",
-                structure=members(wildcards),
+                structure=campaign.jobs.running_members(wildcards.bundle),
             ),
         output:
             "<results>/hyperfine/bundles/{bundle}.json",
@@ -46,9 +54,7 @@ if BUNDLED:
             "<logs>/compute_hyperfine/{bundle}.log",
         benchmark:
             "<benchmarks>/compute_hyperfine/{bundle}.jsonl"
-        wildcard_constraints:
-            bundle="[0-9a-f]{12}",
-        priority: bundle_priority
+        priority: lambda wildcards: campaign.jobs.priority(wildcards.bundle)
         conda:
             "../envs/crystals.yaml"
         resources:
@@ -58,7 +64,7 @@ if BUNDLED:
             tasks=1,
             store=STORE,
         params:
-            settings=json.dumps(GPAW),
+            settings=SETTINGS,
             method=GPAW_METHOD,
         shell:
             'launcher="{resources.mpi}"; '
@@ -70,10 +76,10 @@ if BUNDLED:
     rule write_record:
         """The record of one structure, out of the job that computed it."""
         input:
-            outdated,
+            lambda wildcards: renew(campaign.jobs.outdated_record(wildcards.structure)),
             bundle=lambda wildcards: expand(
                 "<results>/hyperfine/bundles/{bundle}.json",
-                bundle=bundle_by_structure(set_times())[wildcards.structure],
+                bundle=campaign.jobs.bundle_of[wildcards.structure],
             ),
         output:
             "<results>/hyperfine/{structure}.json",
@@ -102,7 +108,7 @@ else:
         so that moving to another machine computes nothing again.
         """
         input:
-            outdated,
+            lambda wildcards: renew(campaign.jobs.outdated_record(wildcards.structure)),
             structure="<results>/structures/crystals/{structure}.json",
         output:
             "<results>/hyperfine/{structure}.json",
@@ -110,7 +116,7 @@ else:
             "<logs>/compute_hyperfine/{structure}.log",
         benchmark:
             "<benchmarks>/compute_hyperfine/{structure}.jsonl"
-        priority: crystal_priority
+        priority: lambda wildcards: campaign.jobs.priority(wildcards.structure)
         conda:
             "../envs/crystals.yaml"
         resources:
@@ -120,7 +126,7 @@ else:
             tasks=1,
             store=STORE,
         params:
-            settings=json.dumps(GPAW),
+            settings=SETTINGS,
             method=GPAW_METHOD,
         shell:
             'launcher="{resources.mpi}"; '
@@ -181,7 +187,9 @@ rule write_measured:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=as_json("provenance", *PLACE_KEYS),
+        content=lambda wildcards: campaign.crystals.as_json(
+            wildcards.structure, "provenance", *PLACE_KEYS
+        ),
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"

@@ -87,7 +87,7 @@ rule infrared_spectrum:
             number=range(1, config["dynamics"]["trajectories"] + 1),
         ),
         harmonic="<results>/infrared/{molecule}/harmonic.json",
-        measured=measured_bands,
+        measured=lambda wildcards: campaign.molecules.measured_bands(wildcards.molecule),
     output:
         "<results>/infrared/{molecule}/spectrum.svg",
         "<results>/infrared/{molecule}/spectrum.trajectories.csv",

@@ -179,7 +179,7 @@ rule evaluate_external:
     benchmark:
         "<benchmarks>/evaluate_external/{target}.jsonl"
     wildcard_constraints:
-        target="|".join(config["learning"]["targets"]) if EXTERNAL else "(?!)",
+        target="|".join(config["learning"]["targets"]) if campaign.external else "(?!)",
     conda:
         "../envs/analysis.yaml"
     resources:

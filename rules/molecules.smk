@@ -20,7 +20,7 @@ rule write_molecule:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=lambda wildcards: molecule_json(wildcards.molecule),
+        content=lambda wildcards: campaign.molecules.as_json(wildcards.molecule),
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"
@@ -93,7 +93,7 @@ rule sample_geometries:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        frames=lambda wildcards: BATCHES[wildcards.batch],
+        frames=lambda wildcards: campaign.molecules.batches[wildcards.batch],
         sampling=only(["temperatures_k", "seed"], "sampling"),
         method=method_versions("molecules.sampling"),
     script:

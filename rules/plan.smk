@@ -3,13 +3,13 @@
 from datetime import datetime, timezone
 
 # Folder with the crystals of the plan: those of the campaign as far as they are known.
-SCREENED = f"<results>/{'plan/structures' if UNRELAXED else 'structures'}"
+SCREENED = f"<results>/{'plan/structures' if campaign.unrelaxed else 'structures'}"
 
 
 rule screen_predicted:
     """As screen_structures, with predicted volumes where relax_volumes has not run yet."""
     input:
-        source_files(PREDICTED),
+        lambda wildcards: source_files(campaign.predicted_sources, campaign.limits),
     output:
         "<results>/plan/structures/rejected.csv",
         directory("<results>/plan/structures/accepted"),
@@ -26,8 +26,8 @@ rule screen_predicted:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
-        sources=PREDICTED,
-        limits=LIMITS,
+        sources=campaign.predicted_sources,
+        limits=campaign.limits,
         # Ids follow the volumes: a design holds for the relaxed ones.
         design=None,
         method=method_versions("structures.sources"),
@@ -42,8 +42,8 @@ rule plan:
     it is asked for.
     """
     input:
-        f"{SCREENED}/rejected.csv" if MOSSBAUER else [],
-        index=f"{SCREENED}/index.csv" if MOSSBAUER else [],
+        f"{SCREENED}/rejected.csv" if campaign.mossbauer else [],
+        index=f"{SCREENED}/index.csv" if campaign.mossbauer else [],
     output:
         plan="<results>/plan/plan.json",
     log:
@@ -58,11 +58,15 @@ rule plan:
         runtime=growing(20),
     params:
         made_at=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-        settings=GPAW,
-        jobs=JOBS,
-        molecules=molecule_jobs(),
-        sizes=lambda wildcards: enumeration_sizes(PREDICTED) if MOSSBAUER else [],
-        unrelaxed=UNRELAXED,
+        settings=campaign.gpaw,
+        jobs=campaign.job_sizes,
+        molecules=campaign.molecules.jobs if campaign.infrared else {},
+        sizes=lambda wildcards: (
+            campaign.enumeration_sizes(campaign.predicted_sources)
+            if campaign.mossbauer
+            else []
+        ),
+        unrelaxed=campaign.unrelaxed,
         store=RECORD_STORE,
         method=method_versions("crystals.plan"),
     script:

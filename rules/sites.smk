@@ -1,24 +1,5 @@
 """The table of trustworthy Fe sites."""
 
-from dft2spectra.crystals.reference import serves
-from dft2spectra.structures.design import external_ids
-
-# Set of finished records that the models learn from as well, if it was made by the campaign's method.
-REFERENCE = config["learning"]["reference"] if MOSSBAUER else None
-if REFERENCE and not serves(REFERENCE, GPAW):
-    if workflow.is_main_process:
-        logger.info(
-            f"The sites of {REFERENCE} were computed with other settings or methods: models learn "
-            "from the sites of this campaign alone."
-        )
-    REFERENCE = None
-
-# Crystals that nothing is trained on, for the evaluation at the end.
-DESIGNS = [config["structures"]["design"], REFERENCE and f"{REFERENCE}/design.csv"]
-EXTERNAL = sorted(
-    {name for path in DESIGNS if MOSSBAUER for name in external_ids(path)}
-)
-
 
 rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
@@ -53,7 +34,7 @@ rule clean_sites:
         runtime=growing(20),
     params:
         rules=config["cleaning"],
-        external=EXTERNAL,
+        external=campaign.external,
         method=method_versions("learning.cleaning"),
     script:
         "../scripts/clean_sites.py"

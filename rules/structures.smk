@@ -1,5 +1,10 @@
 """Crystals: what is computed, what is not and why."""
 
+from dft2spectra.campaign.jobs import MOST_PRIORITY
+from dft2spectra.structures.inputs import input_files
+
+PINNED = Path(config["structures"]["pinned"])
+
 
 checkpoint retrieve_structures:
     """What a database gives, pinned: asked once, then only after a change of the filter.
@@ -7,8 +12,11 @@ checkpoint retrieve_structures:
     `update` keeps the set that is there until the new one is whole. What follows is planned when
     the set is there. --forcerun retrieve_structures asks anew.
     """
+
+    # The set itself decides, not the parameters that Snakemake records: they are the new ones also
+    # after a retrieval that failed, and a clone has none.
     input:
-        renewed,
+        lambda wildcards: renew(campaign.sets.outdated(wildcards.source)),
     output:
         pinned=update(f"{PINNED}/{{source}}.json"),
     log:
@@ -17,7 +25,9 @@ checkpoint retrieve_structures:
         "<benchmarks>/retrieve_structures/{source}.jsonl"
     wildcard_constraints:
         source="|".join(
-            re.escape(name) for name in REMOTE if name not in RELAXED and not DELETING
+            re.escape(name)
+            for name in campaign.sets.all
+            if name not in campaign.sets.relaxed and not DELETING
         )
         or "(?!)",
     localrule: True
@@ -39,9 +49,10 @@ checkpoint relax_volumes:
     Crystals that are done are kept in the folder of the results when the job is cut off.
     """
     input:
-        renewed,
+        lambda wildcards: renew(campaign.sets.outdated(wildcards.source)),
         lambda wildcards: input_files(
-            REMOTE[wildcards.source] | {"relax_volume": False}, LIMITS
+            campaign.sets.all[wildcards.source] | {"relax_volume": False},
+            campaign.limits,
         ),
     output:
         pinned=update(f"{PINNED}/{{source}}.json"),
@@ -50,7 +61,11 @@ checkpoint relax_volumes:
     benchmark:
         "<benchmarks>/relax_volumes/{source}.jsonl"
     wildcard_constraints:
-        source="(?!)" if DELETING else "|".join(map(re.escape, RELAXED)) or "(?!)",
+        source=(
+            "(?!)"
+            if DELETING
+            else "|".join(map(re.escape, campaign.sets.relaxed)) or "(?!)"
+        ),
     conda:
         "../envs/crystals.yaml"
     threads: 8
@@ -59,7 +74,7 @@ checkpoint relax_volumes:
         runtime=growing(1440),
     params:
         source=lambda wildcards: wildcards.source,
-        limits=LIMITS,
+        limits=campaign.limits,
         scratch=lambda wildcards: f"results/{config['run']}/relax_volumes/{wildcards.source}",
         method=method_versions("crystals.equation_of_state"),
     script:
@@ -70,7 +85,12 @@ rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:
         healed("structures/accepted"),
-        source_files(SOURCES),
+        # A pinned set that is gone is no input where everything is deleted.
+        lambda wildcards: [
+            path
+            for path in source_files(campaign.sources, campaign.limits)
+            if not DELETING or os.path.exists(path)
+        ],
         config["structures"]["design"] or [],
     output:
         report(
@@ -100,8 +120,8 @@ rule screen_structures:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
-        sources=SOURCES,
-        limits=LIMITS,
+        sources=campaign.sources,
+        limits=campaign.limits,
         design=config["structures"]["design"],
         method=method_versions("structures.sources"),
     script:
@@ -132,7 +152,9 @@ rule write_crystal:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=as_json("measured", "provenance", *PLACE_KEYS),
+        content=lambda wildcards: campaign.crystals.as_json(
+            wildcards.structure, "measured", "provenance", *PLACE_KEYS
+        ),
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"

@@ -4,7 +4,7 @@
 rule all_retrieved:
     """The pinned sets of all databases."""
     input:
-        [pinned_path(source, PINNED) for source in REMOTE.values()],
+        [campaign.sets.path(name) for name in campaign.sets.all],
     localrule: True
 
 
@@ -64,7 +64,7 @@ rule all_external:
     input:
         expand(
             "<results>/models/{target}/external/metrics.json",
-            target=config["learning"]["targets"] if EXTERNAL else [],
+            target=config["learning"]["targets"] if campaign.external else [],
         ),
     localrule: True
 
@@ -84,15 +84,12 @@ rule all_measured:
     localrule: True
 
 
-MOLECULES = [entry["name"] for entry in config["molecules"]]
-
-
 rule all_density_models:
     """The density models with their errors."""
     input:
         expand(
             "<results>/molecules/{molecule}/{file}",
-            molecule=MOLECULES,
+            molecule=campaign.molecules.names,
             file=["model.npz", "evaluation.json"],
         ),
     localrule: True
@@ -101,5 +98,8 @@ rule all_density_models:
 rule all_infrared:
     """The infrared spectra of the molecules."""
     input:
-        expand("<results>/infrared/{molecule}/spectrum.png", molecule=MOLECULES),
+        expand(
+            "<results>/infrared/{molecule}/spectrum.png",
+            molecule=campaign.molecules.names,
+        ),
     localrule: True

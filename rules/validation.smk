@@ -9,9 +9,7 @@ rule compare_measured:
         calibration="<results>/calibration/calibration.json",
         measured=lambda wildcards: expand(
             "<results>/calibration/measured/{structure}.json",
-            structure=[
-                name for name, found in campaign().items() if found["measured"]
-            ],
+            structure=[name for name, found in asked().items() if found["measured"]],
         ),
     output:
         "<results>/validation/parity.svg",

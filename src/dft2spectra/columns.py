@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+# Shares of a whole add up to one within this.
+FRACTION_TOLERANCE = 1e-3
+
 
 class Site(StrEnum):
     """Columns of ``sites/sites.parquet``: one row per symmetry-distinct Fe site."""

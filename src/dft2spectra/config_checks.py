@@ -5,12 +5,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from dft2spectra.columns import FRACTION_TOLERANCE
 from dft2spectra.config_messages import Finding, Key, nearest
 from dft2spectra.structures import retrieval
 from dft2spectra.structures.design import read_design
 from dft2spectra.structures.listing import list_files
-
-FRACTION_TOLERANCE = 1e-3
 
 
 def semantic_errors(config: dict[str, Any]) -> Iterator[Finding]:

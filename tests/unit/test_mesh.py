@@ -10,6 +10,7 @@ import spglib
 from ase.calculators.calculator import kpts2sizeandoffsets
 
 from dft2spectra.crystals.mesh import (
+    atom_kinds,
     irreducible,
     kpoint_mesh,
     lattice_operations,
@@ -160,3 +161,9 @@ def test_operations_of_lattices() -> None:
         (np.array([[2.8, 0, 0], [0.3, 3.0, 0], [0.2, 0.4, 3.3]]), 2),
     ):
         assert len(lattice_operations(cell)) == expected
+
+
+def test_kinds_of_atoms() -> None:
+    """Equal element and starting moment, to four places; numbered by both."""
+    kinds = atom_kinds([26, 13, 26, 26, 26], [2.5, 0.0, -2.5, 2.50000001, 2.5001])
+    assert kinds.tolist() == [2, 0, 1, 2, 3]

@@ -24,10 +24,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers
 from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from dft2spectra.crystals.identity import dataset_path
-from dft2spectra.crystals.mesh import kpoint_mesh, mesh_size
+from dft2spectra.crystals.mesh import atom_kinds, kpoint_mesh, mesh_size
 from dft2spectra.crystals.starts import SEMICORE, SEMICORE_CUTOFF_EV, start_moments
 from dft2spectra.structures.site_symmetry import free_gradient_components
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
@@ -152,6 +153,7 @@ def scf_runs(
         scaled = scaled @ given @ np.linalg.inv(cell)
     volume = abs(np.linalg.det(given)) / BOHR_ANG**3
     symbols = structure["symbols"]
+    numbers = [atomic_numbers[symbol] for symbol in symbols]
     starts = [start_moments(name, structure) for name in settings["starts"]]
     runs: list[tuple[np.ndarray, dict[str, str], float]] = [
         (moments, {}, settings["cutoff_ev"]) for moments in starts if moments is not None
@@ -161,18 +163,14 @@ def scf_runs(
     kpoints: dict[tuple[int, ...], int] = {}
     result = []
     for moments, names, cutoff_ev in runs:
-        numbers: dict[tuple[str, float], int] = {}
-        kinds = tuple(
-            numbers.setdefault(kind, len(numbers) + 1)
-            for kind in zip(symbols, np.round(moments, 6).tolist(), strict=True)
-        )
+        kinds = tuple(atom_kinds(numbers, moments).tolist())
         if not symmetry:
             # up to eight points are their own partners
             size = mesh_size(cell, settings["kpoint_density_ang"])
             kpoints[kinds] = (int(size.prod()) + 8) // 2
         elif kinds not in kpoints:
             _, kpoints[kinds] = kpoint_mesh(
-                cell, scaled, np.array(kinds) - 1, settings["kpoint_density_ang"]
+                cell, scaled, np.array(kinds), settings["kpoint_density_ang"]
             )
         datasets = [dataset(symbol, settings["xc"], names.get(symbol, "")) for symbol in symbols]
         electrons = sum(data.electrons for data in datasets)

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from gpaw import PW, setup_paths
 
-from dft2spectra.crystals.mesh import kpoint_mesh, operations
+from dft2spectra.crystals.mesh import atom_kinds, kpoint_mesh, operations
 from dft2spectra.crystals.starts import DATASETS
 
 setup_paths.insert(0, str(DATASETS))
@@ -42,8 +42,7 @@ def gpaw_parameters(
     occupations: dict[str, Any] = {"name": "fermi-dirac", "width": chosen["smearing_ev"]}
     if magnetic and fixed_moment:
         occupations["fixmagmom"] = True
-    pairs = [(int(number), round(m, 4)) for number, m in zip(atoms.numbers, moments, strict=True)]
-    kinds = np.unique(pairs, axis=0, return_inverse=True)[1]
+    kinds = atom_kinds(atoms.numbers, moments)
     crystal = atoms.cell.array, atoms.get_scaled_positions(), kinds
     size, _ = kpoint_mesh(*crystal, chosen["kpoint_density_ang"])
     rotations, translations, images = operations(*crystal)

@@ -7,6 +7,7 @@ points are left. A denser mesh is the cheaper one there.
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -116,6 +117,21 @@ def irreducible(size: NDArray, rotations: NDArray) -> int:
     return len(np.unique(reduced[0]))
 
 
+def atom_kinds(numbers: Iterable[int], moments: Iterable[float]) -> NDArray:
+    """Number of the kind of each atom: no operation may exchange atoms of two kinds.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers.
+    moments
+        Starting moments, µB; equal ones to four places are one kind.
+    """
+    pairs = [(int(n), round(float(m), 4)) for n, m in zip(numbers, moments, strict=True)]
+    places = {pair: place for place, pair in enumerate(sorted(set(pairs)))}
+    return np.array([places[pair] for pair in pairs])
+
+
 def kpoint_mesh(
     cell: NDArray, scaled: NDArray, kinds: NDArray, density_ang: float
 ) -> tuple[NDArray, int]:
@@ -124,8 +140,7 @@ def kpoint_mesh(
     Parameters
     ----------
     cell, scaled, kinds
-        As for :func:`operations`; no operation may exchange atoms of another element or another
-        starting moment.
+        As for :func:`operations`; ``kinds`` as :func:`atom_kinds` gives them.
     density_ang
         Least points of the mesh per reciprocal length, Å.
     """

@@ -55,8 +55,8 @@ class Guards:
     min_overlap: float | None = None
     max_dipole_jump_debye: float | None = None
     max_uncertainty_percent: float | None = None
-    action: str = RECORD
-    scf_cycles: int = 3
+    action: str = SCF
+    scf_cycles: int = 6
 
     def __post_init__(self) -> None:
         for limit in fields(self)[:5]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from ase.formula import Formula
 
-from dft2spectra.columns import Site
+from dft2spectra.columns import FRACTION_TOLERANCE, Site
 from dft2spectra.records import write_csv
 from dft2spectra.spectra.components import (
     Component,
@@ -327,7 +327,7 @@ def _phase_areas(
     fractions = np.array([phase["fraction"] for phase in phases], float)
     if not fractions.size or not np.all(fractions > 0.0):
         raise ValueError(f"mixture {mixture}: every phase needs a fraction above 0")
-    if abs(fractions.sum() - 1.0) > 0.01:
+    if abs(fractions.sum() - 1.0) > FRACTION_TOLERANCE:
         raise ValueError(f"mixture {mixture}: the fractions add up to {fractions.sum():g}, not 1")
     fractions = fractions / fractions.sum()
     found = [phase_recoilless(phase) for phase in phases]

@@ -17,7 +17,7 @@ from dft2spectra.structures.neighbours import pairs_within
 from dft2spectra.structures.raw import RawStructure, Reason, Rejected
 
 DEFAULT_LIMITS: dict[str, Any] = {
-    "max_atoms": 24,
+    "max_atoms": 8,
     "min_distance_ang": 0.9,
     "min_covalent_fraction": 0.6,
     "max_volume_ang3_per_atom": 60.0,

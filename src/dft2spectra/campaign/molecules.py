@@ -1,0 +1,50 @@
+"""The molecules of a campaign: what their jobs read, and how many jobs there are."""
+
+import json
+from functools import cache
+from typing import Any
+
+from dft2spectra.molecules.batches import batches
+from dft2spectra.molecules.campaign import measured_file
+from dft2spectra.molecules.sources import read_molecule
+
+
+class Molecules:
+    """Molecules, batches of geometries and jobs of the infrared branch.
+
+    Parameters
+    ----------
+    config
+        The complete configuration.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+        self.names = [entry["name"] for entry in config["molecules"]]
+        self.batches = batches(config["sampling"])
+        self.as_json = cache(self._as_json)
+
+    def _as_json(self, name: str) -> str:
+        """A molecule as JSON, as its jobs read it."""
+        (entry,) = (entry for entry in self._config["molecules"] if entry["name"] == name)
+        return json.dumps(read_molecule(entry), indent=1, ensure_ascii=False)
+
+    def batches_of(self, *splits: str) -> list[str]:
+        """Names of the batches of these splits."""
+        return [name for name, frames in self.batches.items() if frames["split"] in splits]
+
+    def measured_bands(self, name: str) -> list[str]:
+        """The file with measured bands of a molecule, if there is one."""
+        path = measured_file(name, self._config["infrared"]["measured"])
+        return [] if path is None else [str(path)]
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Jobs by rule, whether they are done or not."""
+        molecules = len(self.names)
+        return {
+            "harmonic_reference": molecules,
+            "label_densities": molecules * len(self.batches),
+            "fit_density_model": molecules,
+            "run_trajectory": molecules * self._config["dynamics"]["trajectories"],
+        }
