@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from functools import cache
+from glob import glob
 from pathlib import Path
 from shlex import quote
 
@@ -19,7 +20,7 @@ from dft2spectra.config_messages import message
 from dft2spectra.crystals.bundles import assign_bundles, read_bundles
 from dft2spectra.crystals.identity import METHOD
 from dft2spectra.crystals.plan import find_record
-from dft2spectra.disk import crowded, forbidden, refusal
+from dft2spectra.disk import crowded, forbidden, from_future, refusal
 from dft2spectra.molecules.batches import batches
 from dft2spectra.molecules.campaign import measured_file, mistakes
 from dft2spectra.molecules.sources import read_molecule
@@ -76,6 +77,9 @@ DELETING = any(word.startswith("--delete-a") for word in sys.argv)
 if DELETING and workflow.is_main_process:
     own = os.path.abspath(f"results/{config['run']}")
     atexit.register(remove_leftovers, own, results_with_leftovers(own))
+
+# A report shows what is there.
+REPORTING = any(word.partition("=")[0] == "--report" for word in sys.argv)
 
 MOSSBAUER = "mossbauer" in config["branches"]
 INFRARED = "infrared" in config["branches"]
@@ -429,6 +433,30 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def finished_report():
+    """What is there of the report, so that a campaign that is not finished has one, too."""
+    patterns = [
+        re.sub(r"\{(?:[^{}]|\{[^{}]*\})*\}", "*", str(output))
+        for rule in workflow.rules
+        for output in rule.output
+        if output.flags.get("report")
+    ]
+    return sorted({path for pattern in patterns for path in glob(pattern)})
+
+
+def source_paths():
+    """Files that jobs read and nobody but the user writes."""
+    paths = [entry["file"] for entry in config["measurements"]]
+    paths += [
+        entry.get("velocity", {}).get("calibration") for entry in config["measurements"]
+    ]
+    paths += [config["structures"]["design"]]
+    if MOSSBAUER:
+        sources = SOURCES + config["candidates"]["sources"]
+        paths += source_files(sources)(None)
+    return [path for path in paths if path]
+
+
 def only(keys, section):
     """Some keys of a section of the configuration, in its order."""
     return {key: value for key, value in config[section].items() if key in keys}
@@ -436,6 +464,8 @@ def only(keys, section):
 
 # Wrong names stop here; a job on a cluster node looks up only what it needs.
 if workflow.is_main_process:
+    if reason := from_future(source_paths()):
+        raise WorkflowError(reason)
     if missing := not_pinned():
         # An unchanged campaign needs none of this; --forcerun mends what is damaged.
         logger.info(
