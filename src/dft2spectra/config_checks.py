@@ -69,8 +69,8 @@ def _infrared_errors(config: dict[str, Any]) -> Iterator[Finding]:
     if config["dynamics"]["temperature_k"] > hottest:
         yield (
             ("dynamics", "temperature_k"),
-            f"allowed: at most the highest of sampling.temperatures_k, {hottest:g} K; hotter geometries"
-            " are none that the density model has learnt from",
+            f"allowed: at most the highest of sampling.temperatures_k, {hottest:g} K; hotter"
+            " geometries are none that the density model has learnt from",
         )
     for name in ("n_max", "l_max"):
         most = model["two_body"][name]
