@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from glob import glob
 from pathlib import Path
 from shlex import quote
 
@@ -15,7 +16,7 @@ from dft2spectra.campaign import Campaign, CampaignError
 from dft2spectra.campaign.sets import source_files
 from dft2spectra.config import ConfigError, complete_config
 from dft2spectra.crystals.reference import record_paths
-from dft2spectra.disk import crowded, forbidden, refusal
+from dft2spectra.disk import crowded, forbidden, from_future, refusal
 from dft2spectra.finished import last_results, nothing_left
 from dft2spectra.leftovers import remove_leftovers, results_with_leftovers
 from dft2spectra.records import drop_kept, is_cut_off
@@ -61,9 +62,14 @@ if DELETING and workflow.is_main_process:
     own = os.path.abspath(f"results/{config['run']}")
     atexit.register(remove_leftovers, own, results_with_leftovers(own))
 
+# A report shows what is there.
+REPORTING = any(word.partition("=")[0] == "--report" for word in sys.argv)
+
 try:
     campaign = Campaign(config, CONFIG_FILES, logger.info, workflow.is_main_process)
     if workflow.is_main_process:
+        if reason := from_future(campaign.source_files):
+            raise WorkflowError(reason)
         campaign.check()
 except CampaignError as error:
     raise WorkflowError(str(error))
@@ -190,6 +196,17 @@ def dft_memory(wildcards, attempt):
 def growing(amount):
     """Resource function: the amount, more of it on every attempt."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def finished_report():
+    """What is there of the report, so that a campaign that is not finished has one, too."""
+    patterns = [
+        re.sub(r"\{(?:[^{}]|\{[^{}]*\})*\}", "*", str(output))
+        for rule in workflow.rules
+        for output in rule.output
+        if output.flags.get("report")
+    ]
+    return sorted({path for pattern in patterns for path in glob(pattern)})
 
 
 def only(keys, section):

@@ -21,6 +21,9 @@ from scipy.signal import find_peaks
 from dft2spectra.columns import Band
 from dft2spectra.spectra.dipole import Spectrum
 
+# Side lobes of a window: largest part of the height of their line, and how many resolutions away
+# they can be (F. J. Harris, Proc. IEEE 66, 51 (1978): 2.7 % for Hann, the first at 1.7).
+SIDE_LOBES = {"hann": (0.03, 5.0)}
 # A band ends where the spectrum has fallen to this part of its height.
 FOOT = 0.005
 
@@ -47,7 +50,7 @@ def peaks(spectrum: Spectrum, prominence: float) -> list[dict[Band, float]]:
         Spectrum with all its trajectories.
     prominence
         Least prominence of a band, as a part of the highest point of the mean spectrum. Bands stand
-        at least the resolution apart.
+        at least the resolution apart. What a side lobe of the window can make is none.
 
     Returns
     -------
@@ -70,6 +73,7 @@ def peaks(spectrum: Spectrum, prominence: float) -> list[dict[Band, float]]:
         return []
     apart = max(1, math.ceil(spectrum.transform.resolution_cm1 / (x[1] - x[0])))
     tops, _ = find_peaks(mean, prominence=prominence * highest, distance=apart)
+    tops = _without_side_lobes(tops, spectrum)
     valleys = [
         left + int(np.argmin(mean[left : right + 1])) for left, right in itertools.pairwise(tops)
     ]
@@ -78,6 +82,15 @@ def peaks(spectrum: Spectrum, prominence: float) -> list[dict[Band, float]]:
         _row(spectrum, int(top), start, end)
         for top, start, end in zip(tops, starts, ends, strict=False)
     ]
+
+
+def _without_side_lobes(tops: np.ndarray, spectrum: Spectrum) -> np.ndarray:
+    """The maxima that are too high for a side lobe of a line nearby."""
+    part, reach = SIDE_LOBES.get(spectrum.transform.window, (0.0, 0.0))
+    x, mean = spectrum.wavenumber_cm1, spectrum.absorption
+    near = np.abs(np.subtract.outer(x[tops], x[tops])) <= reach * spectrum.transform.resolution_cm1
+    highest = np.where(near, mean[tops], 0.0).max(axis=1, initial=0.0)
+    return np.asarray(tops[mean[tops] > part * highest])
 
 
 def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float]:
