@@ -38,7 +38,10 @@ MIN_SITES, MIN_CRYSTALS = 10, 5
 WEIGHT = 10.0
 MODELS = ("own", "all", "weighted")
 COLOURS = {"own": "#b06a1f", "all": "#1f5a94", "weighted": "#3c7d4f"}
-COLUMNS = ("system", "n_sites", "n_structures", "model", "r2", "mae", "rmse", "spread")
+COLUMNS = (
+    *("system", "n_sites", "n_structures", "model", "r2", "mae", "rmse", "spread"),
+    *(f"{name}_{end}" for name in ("r2", "mae", "rmse") for end in ("low", "high")),
+)
 
 
 def systems_of(data: TrainingData) -> dict[str, np.ndarray]:
@@ -126,7 +129,7 @@ def evaluate_systems(
             for name, (low, high) in bounds.items():
                 row |= {f"{name}_low": low, f"{name}_high": high}
             rows.append(row)
-    table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_csv(out_csv, table)
     _plot(table, target, data, out_figure)
 

@@ -22,6 +22,8 @@ from dft2spectra.learning.kernel import inverse_of, left_out, matern
 from dft2spectra.learning.splits import NEVER, Folds
 from dft2spectra.learning.tensor_features import COMPONENTS, Moments, couplings
 
+# Part of the mean power of the surroundings below which a site counts as empty.
+LEAST_POWER = 0.1
 # Densities per degree that go into products, those of largest variance.
 LEADING = 8
 # Part of the kernel that does not depend on the surroundings: one set of weights for all.
@@ -41,6 +43,7 @@ class Reduction(NamedTuple):
     sizes: tuple[np.ndarray, ...]  # by degree, (n_densities,): root mean square of each density
     vectors: tuple[np.ndarray, ...]  # by degree, (n_densities, LEADING)
     norms: tuple[float, float]  # root mean square of all moments, of all products
+    power: float  # mean squared length of the moments of degree zero
 
 
 class Sites(NamedTuple):
@@ -93,7 +96,8 @@ def reduction(moments: Sequence[Moments]) -> Reduction:
         _, axes = np.linalg.eigh(np.einsum("afm,agm->fg", scaled, scaled))
         sizes.append(size)
         vectors.append(axes[:, ::-1][:, :LEADING])
-    first = Reduction(tuple(sizes), tuple(vectors), (1.0, 1.0))
+    power = float(np.mean([_power(site) for site in moments])) or 1.0
+    first = Reduction(tuple(sizes), tuple(vectors), (1.0, 1.0), power)
     features = [_features(site, first) for site in moments]
     norms = (_norm([lines for lines, _ in features]), _norm([both for _, both in features]))
     return first._replace(norms=norms)
@@ -103,9 +107,21 @@ def _norm(parts: list[np.ndarray]) -> float:
     return float(np.sqrt(np.mean([np.sum(part**2) for part in parts]))) or 1.0
 
 
+def _power(site: Moments) -> float:
+    return float(np.sum(site.by_degree[0] ** 2))
+
+
 def _features(site: Moments, made: Reduction) -> tuple[np.ndarray, np.ndarray]:
-    """Moments (n_moments, 5) and products (n_products, 5) of one site."""
-    scaled = [part / size[:, None] for part, size in zip(site.by_degree, made.sizes, strict=True)]
+    """Moments (n_moments, 5) and products (n_products, 5) of one site.
+
+    Each moment relative to how much there is around the site, by a number that does not turn:
+    else the products at a short bond are far beyond all that was trained on.
+    """
+    amount = np.sqrt(LEAST_POWER + (1.0 - LEAST_POWER) * _power(site) / made.power)
+    scaled = [
+        part / (size[:, None] * amount)
+        for part, size in zip(site.by_degree, made.sizes, strict=True)
+    ]
     leading = [axes.T @ part for axes, part in zip(made.vectors, scaled, strict=True)]
     products = [
         np.einsum("fi,gj,ijk->fgk", leading[a], leading[b], tensor, optimize=True).reshape(
