@@ -76,7 +76,7 @@ def draw_infrared(
         subtitle = f"{number} of {length} ps at {spectrum.temperature_k:g} K"
         figure.suptitle(title, fontsize=11.0)
         main.set_title(f"{subtitle} · {spectrum.transform.description}", fontsize=7.0)
-        main.legend(fontsize=7.0, loc="upper center")
+        main.legend(fontsize=7.0, loc="best")
         sticks.legend(fontsize=7.0, loc="upper center", ncols=3)
     save_figure(figure, png)
 
