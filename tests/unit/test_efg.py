@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gpaw.hyperfine import expand
 from gpaw.setup import create_setup
 from gpaw.xc import XC
 from scipy.special import erfc
 
 from dft2spectra.crystals.efg import (
     cartesian_l2,
+    multipole_occupations,
     onsite_gradient,
     onsite_l2,
     principal_values,
@@ -177,3 +179,28 @@ def test_impossible_tensors_are_refused():
         principal_values(np.eye(3))
     with pytest.raises(ArithmeticError, match="not finite"):
         principal_values(np.full((3, 3), np.nan))
+
+
+def test_occupations_are_those_of_gpaw_and_go_on_to_f_waves(iron):
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(iron.ni, iron.ni))
+    for l in (0, 2):
+        assert multipole_occupations(matrix, iron.l_j, l) == pytest.approx(
+            expand(matrix, iron.l_j, l), abs=1e-14
+        )
+    # Lutetium: a filled f shell is a sphere of 14 electrons, so is each of its waves alone.
+    lutetium = create_setup("Lu", XC("PBE"), lmax=2)
+    filled = np.zeros(lutetium.ni)
+    start = sum(2 * degree + 1 for degree in lutetium.l_j[:5])
+    assert lutetium.l_j[5] == 3
+    filled[start : start + 7] = 2.0
+    monopole = multipole_occupations(np.diag(filled), lutetium.l_j, 0)[0]
+    assert monopole[5, 5] == pytest.approx(14 / np.sqrt(4 * np.pi))
+    assert np.abs(monopole).sum() == pytest.approx(monopole[5, 5])
+    quadrupole = multipole_occupations(np.diag(filled), lutetium.l_j, 2)
+    assert np.abs(quadrupole).max() < 1e-12
+    # One electron of z(5z² − 3r²): Σ_m of the three-j integral gives 4/15 · √(5/4π) along z.
+    filled[:] = 0.0
+    filled[start + 3] = 1.0
+    along_z = multipole_occupations(np.diag(filled), lutetium.l_j, 2)[:, 5, 5]
+    assert along_z == pytest.approx([0, 0, 4 / 15 * np.sqrt(5 / (4 * np.pi)), 0, 0], abs=1e-12)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from gpaw.atom.aeatom import Channel
 from gpaw.atom.configurations import configurations
-from gpaw.hyperfine import alpha, expand, integrate
+from gpaw.hyperfine import alpha, integrate
 from numpy.typing import NDArray
 
-from dft2spectra.crystals.efg import cartesian_l2, onsite_l2, traceless
+from dft2spectra.crystals.efg import cartesian_l2, multipole_occupations, onsite_l2, traceless
 from dft2spectra.crystals.paw_state import PawState, PlaneWaves
 from dft2spectra.units import CONTACT_FIELD_T_BOHR3, DIPOLAR_FIELD_T_BOHR3
 
@@ -75,7 +75,7 @@ def spherical_average(waves: PlaneWaves, centre: NDArray, radii: NDArray) -> NDA
 def valence_densities(density_matrices: NDArray, setup) -> NDArray:
     """Spherical valence densities of both spins inside the sphere, (2, n_radial), e/bohr³."""
     waves = np.array(setup.data.phi_jg)
-    occupations = np.array([expand(d, setup.l_j, l=0)[0] for d in density_matrices])
+    occupations = np.array([multipole_occupations(d, setup.l_j, 0)[0] for d in density_matrices])
     return np.einsum("sab,ag,bg->sg", occupations, waves, waves, optimize=True) / np.sqrt(
         4.0 * np.pi
     )
@@ -177,7 +177,7 @@ def local_moment(state: PawState, atom: int, radius: float = MOMENT_RADIUS_BOHR)
     """Spin moment in the sphere of ``radius`` (bohr) round the nucleus, Bohr magnetons."""
     setup = state.setups[atom]
     up, down = state.atomic_density_matrices[atom]
-    occupations = expand(up - down, setup.l_j, l=0)[0]
+    occupations = multipole_occupations(up - down, setup.l_j, 0)[0]
     true, smooth = np.array(setup.data.phi_jg), np.array(setup.data.phit_jg)
     difference = np.einsum("ab,ag,bg->g", occupations, true, true, optimize=True) - np.einsum(
         "ab,ag,bg->g", occupations, smooth, smooth, optimize=True

@@ -11,7 +11,8 @@ plus that of the l = 2 part of the difference between the true and the smooth ch
 
 import numpy as np
 from gpaw.atom.shapefunc import shape_functions
-from gpaw.hyperfine import Y2_m, Y2_mvv, expand
+from gpaw.hyperfine import Y2_m, Y2_mvv
+from gpaw.sphere.gaunt import gaunt
 from numpy.typing import NDArray
 
 from dft2spectra.crystals.paw_state import PawState
@@ -26,12 +27,42 @@ def traceless(tensor: NDArray) -> NDArray:
     return symmetric - np.eye(3) * np.trace(symmetric) / 3.0
 
 
+def multipole_occupations(density_matrix: NDArray, degrees: list[int], l: int) -> NDArray:
+    """Coefficients (2l + 1, n_j, n_j) of products of radial partial waves in the Y_lm of a density.
+
+    As ``gpaw.hyperfine.expand``, which stops at d waves: the PAW datasets of the lanthanides have f
+    waves.
+
+    Parameters
+    ----------
+    density_matrix
+        Occupations of the partial waves (n_i, n_i), each with its 2 l_j + 1 orientations.
+    degrees
+        l_j of each radial partial wave (n_j,).
+    """
+    couplings = gaunt(lmax=max(2, *degrees))[:, :, l**2 : (l + 1) ** 2]
+    starts = np.cumsum([0, *(2 * degree + 1 for degree in degrees)])
+    waves = [
+        (slice(start, start + 2 * degree + 1), slice(degree**2, (degree + 1) ** 2))
+        for start, degree in zip(starts, degrees, strict=False)
+    ]
+    return np.array(
+        [
+            [
+                np.einsum("ab,abm->m", density_matrix[rows, columns], couplings[left, right])
+                for columns, right in waves
+            ]
+            for rows, left in waves
+        ]
+    ).transpose(2, 0, 1)
+
+
 def onsite_l2(density_matrix: NDArray, setup) -> NDArray:
     """Radial l = 2 difference of the true and the pseudo-density, (5, n_radial), e/bohr³.
 
     The five components go with the real spherical harmonics xy, yz, 3z²−r², xz, x²−y².
     """
-    occupations = expand(density_matrix, setup.l_j, l=2)
+    occupations = multipole_occupations(density_matrix, setup.l_j, 2)
     true, smooth = np.array(setup.data.phi_jg), np.array(setup.data.phit_jg)
     return np.einsum("mab,ag,bg->mg", occupations, true, true, optimize=True) - np.einsum(
         "mab,ag,bg->mg", occupations, smooth, smooth, optimize=True
@@ -64,7 +95,7 @@ def partial_wave_gradient(density_matrix: NDArray, setup) -> NDArray:
     """
     rgd = setup.rgd
     waves = np.array(setup.data.phi_jg)
-    occupations = expand(density_matrix, setup.l_j, l=2)
+    occupations = multipole_occupations(density_matrix, setup.l_j, 2)
     density = np.einsum("mab,ag,bg->mg", occupations, waves, waves, optimize=True)
     inside = (rgd.r_g > 0.0) & (rgd.r_g <= max(setup.data.rcut_j))
     radial = density[:, inside] @ (rgd.dr_g[inside] / rgd.r_g[inside])
