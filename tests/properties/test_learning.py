@@ -35,6 +35,7 @@ SOAP = {
     "l_max": 3,
     "sigma_ang": 0.4,
     "species_weighting": list(CHANNELS),
+    "bands": True,
 }
 LEARNING = {
     "folds": 4,

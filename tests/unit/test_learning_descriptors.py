@@ -24,6 +24,7 @@ SETTINGS = {
     "l_max": 2,
     "sigma_ang": 0.5,
     "species_weighting": list(CHANNELS),
+    "bands": True,
 }
 
 

@@ -34,6 +34,7 @@ SOAP = {
     "l_max": 2,
     "sigma_ang": 0.5,
     "species_weighting": ["density", "electronegativity", "magnetic"],
+    "bands": False,
 }
 LEARNING = {
     "model": "xgboost",

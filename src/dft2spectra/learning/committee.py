@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import xgboost
 
+from dft2spectra.learning.soap import feature_blocks
 from dft2spectra.learning.splits import Folds
 
 # Rounds when the training rows are of one structure type and nothing can be hidden.
@@ -130,8 +131,14 @@ def gain_by_feature(booster: xgboost.Booster, names: np.ndarray) -> np.ndarray:
 def _matrix(
     values: np.ndarray, names: np.ndarray | None, labels: np.ndarray | None = None
 ) -> xgboost.DMatrix:
+    weights = None
+    if labels is not None and names is not None:
+        # Every block is drawn as often: some have a hundred features, some eight.
+        blocks = np.unique(feature_blocks(names), return_inverse=True, return_counts=True)
+        weights = 1.0 / blocks[2][blocks[1]]
     return xgboost.DMatrix(
         np.asarray(values, dtype=np.float32),
         label=labels,
         feature_names=None if names is None else [str(name) for name in names],
+        feature_weights=weights,
     )

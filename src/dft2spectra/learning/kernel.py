@@ -64,9 +64,10 @@ def kernel(left: np.ndarray, right: np.ndarray, length: float) -> np.ndarray:
 def fit_kernel(
     values: np.ndarray, target: np.ndarray, folds: Folds, scale: np.ndarray, linear: bool = False
 ) -> KernelModel:
-    """Kernel committee whose length and penalty have the least error on parts left out.
+    """Kernel committee whose scale, length and penalty have the least error on parts left out.
 
-    With nothing left out, the length is the median distance and the penalty the largest.
+    With nothing left out, the scale is the first, the length the median distance and the penalty
+    the largest.
 
     Parameters
     ----------
@@ -77,42 +78,46 @@ def fit_kernel(
     folds
         Parts of these rows; member k sees the rows ``folds.trains[:, k]``.
     scale
-        Factor per feature (n_features,).
+        Factor per feature (n_features,), or several to choose from (n_choices, n_features).
     linear
         Scalar product instead of Matérn's kernel.
     """
-    points = np.asarray(values, dtype=float) * scale
     centre = float(np.mean(target))
     deviation = np.asarray(target, dtype=float) - centre
-    lengths, distance = [0.0], np.empty(0)
-    if not linear:
-        distance = euclidean_distances(points)
-        median = (
-            float(np.median(distance[np.triu_indices(len(points), 1)])) if len(points) > 1 else 0
-        )
-        lengths = [(median or 1.0) * factor for factor in LENGTHS]
     tested = folds.fold != NEVER
+    scales = np.atleast_2d(scale)
     if not tested.any():
-        length = 0.0 if linear else lengths[LENGTHS.index(1.0)]
+        points = np.asarray(values, dtype=float) * scales[0]
+        length = 0.0 if linear else _median(euclidean_distances(points))
         inverse = _inverse(kernel(points, points, length), PENALTIES[-1])
         both = np.repeat((inverse @ deviation)[:, None], 2, axis=1)
         hidden = np.asarray(target, dtype=float)
-        return KernelModel(points, scale, length, PENALTIES[-1], centre, both, hidden)
-    best: tuple[float, float, float] = (np.inf, 0.0, 0.0)
-    for length in lengths:
-        matrix = kernel(points, points, 0.0) if linear else matern(distance, length) + CONSTANT
-        for penalty in PENALTIES:
-            inverse = _inverse(matrix, penalty)
-            residual = left_out(inverse, deviation, folds)[0]
-            error = float(np.mean(residual[tested] ** 2))
-            if error < best[0]:
-                best = (error, length, penalty)
-    _, length, penalty = best
+        return KernelModel(points, scales[0], length, PENALTIES[-1], centre, both, hidden)
+    best: tuple[float, int, float, float] = (np.inf, 0, 0.0, 0.0)
+    for choice, one in enumerate(scales):
+        points = np.asarray(values, dtype=float) * one
+        distance = np.empty(0) if linear else euclidean_distances(points)
+        for length in [0.0] if linear else [factor * _median(distance) for factor in LENGTHS]:
+            matrix = kernel(points, points, 0.0) if linear else matern(distance, length) + CONSTANT
+            for penalty in PENALTIES:
+                inverse = _inverse(matrix, penalty)
+                residual = left_out(inverse, deviation, folds)[0]
+                error = float(np.mean(residual[tested] ** 2))
+                if error < best[0]:
+                    best = (error, choice, length, penalty)
+    _, choice, length, penalty = best
+    points = np.asarray(values, dtype=float) * scales[choice]
     inverse = _inverse(kernel(points, points, length), penalty)
     residual, members = left_out(inverse, deviation, folds)
     coefficients = np.column_stack([inverse @ deviation, members])
     hidden = np.asarray(target, dtype=float) - residual
-    return KernelModel(points, scale, length, penalty, centre, coefficients, hidden)
+    return KernelModel(points, scales[choice], length, penalty, centre, coefficients, hidden)
+
+
+def _median(distance: np.ndarray) -> float:
+    """Median distance of two rows; 1 where there is none."""
+    others = distance[np.triu_indices(len(distance), 1)]
+    return (float(np.median(others)) if len(others) else 0.0) or 1.0
 
 
 def _inverse(matrix: np.ndarray, penalty: float) -> np.ndarray:

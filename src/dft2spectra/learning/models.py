@@ -32,6 +32,7 @@ from dft2spectra.arrays import (
 from dft2spectra.learning.baselines import LinearModel, fit_linear
 from dft2spectra.learning.committee import predict_committee, train_committee
 from dft2spectra.learning.kernel import KernelModel, fit_kernel
+from dft2spectra.learning.soap import scale_choices
 from dft2spectra.learning.splits import NEVER, Folds, Groups, inner_folds
 from dft2spectra.records import whole_file
 
@@ -89,7 +90,7 @@ def fit_models(
     """
     folds = inner_folds(groups, learning["folds"], learning["seed"])
     booster = train_committee(values, target, folds, learning, names)
-    kernel = fit_kernel(values, target, folds, scale)
+    kernel = fit_kernel(values, target, folds, scale_choices(scale, names))
     target = np.asarray(target, dtype=float)
     tested = folds.fold != NEVER
     hidden = target.copy()

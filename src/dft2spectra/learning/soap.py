@@ -34,6 +34,9 @@ Weights are relative to Fe, so that all channels agree in a pure iron environmen
 and Ni, come out close to one another, and an unseen element lies between its neighbours in the
 periodic table.
 
+Beside the power spectra stand the composition of the crystal and, with ``soap.bands``, what a
+tight-binding model says of the site (:mod:`dft2spectra.learning.band_model`).
+
 Limits: two environments that agree in all weighted densities cannot be told apart, however
 different their elements; a power spectrum holds three-body correlations only; magnetic order does
 not enter at all. The vector is not normalised: its length says how dense the environment is, which
@@ -57,13 +60,15 @@ from dscribe.descriptors import SOAP
 
 from dft2spectra.arrays import read_arrays
 from dft2spectra.columns import Site
+from dft2spectra.learning.band_model import BAND_FEATURES, band_features
 from dft2spectra.learning.species import SPECIES, species_weights
 from dft2spectra.records import read_json, whole_file
 
-# Counts for the species weights too.
-METHOD_VERSION = 3
+# Counts for the species weights and the tight-binding model too.
+METHOD_VERSION = 4
 
 COMPOSITION = "composition"
+BANDS = "bands"
 COMPOSITION_CHANNELS = ("electronegativity", "covalent_radius", "valence_electrons", "magnetic")
 
 # Power spectrum relative to its largest component below which it is rounding. Components that
@@ -89,12 +94,17 @@ class Features(NamedTuple):
 
     @property
     def blocks(self) -> np.ndarray:
-        """Channel, or "composition", that each feature belongs to: str (n_features,)."""
-        return np.array([name.split(" ", 1)[0] for name in self.names])
+        """Channel, "composition" or "bands", that each feature belongs to: str (n_features,)."""
+        return feature_blocks(self.names)
+
+
+def feature_blocks(names: Iterable[str]) -> np.ndarray:
+    """Block of each feature by its name, str (n_features,)."""
+    return np.array([name.split(" ", 1)[0] for name in names])
 
 
 def feature_names(settings: dict[str, Any]) -> list[str]:
-    """Names of all features in order: "<channel> l=<l> n=<n>,<n'>", then the composition block."""
+    """Names of all features in order: "<channel> l=<l> n=<n>,<n'>", composition, bands."""
     n_max, l_max = settings["n_max"], settings["l_max"]
     names = [
         f"{channel} l={degree} n={n},{m}"
@@ -103,7 +113,8 @@ def feature_names(settings: dict[str, Any]) -> list[str]:
         for n in range(1, n_max + 1)
         for m in range(n, n_max + 1)
     ]
-    return names + [f"{COMPOSITION} {name}" for name in _COMPOSITION_NAMES]
+    names += [f"{COMPOSITION} {name}" for name in _COMPOSITION_NAMES]
+    return names + [f"{BANDS} {name}" for name in (BAND_FEATURES if settings["bands"] else ())]
 
 
 def structure_atoms(structure: dict[str, Any]) -> Atoms:
@@ -190,8 +201,8 @@ def site_features(atoms: Atoms, centers: Sequence[int], settings: dict[str, Any]
     Parameters
     ----------
     settings
-        ``cutoff_ang``, ``n_max``, ``l_max``, ``sigma_ang`` (Å) and ``species_weighting``, a list of
-        names out of :data:`dft2spectra.learning.species.CHANNELS`.
+        ``cutoff_ang``, ``n_max``, ``l_max``, ``sigma_ang`` (Å), ``species_weighting``, a list of
+        names out of :data:`dft2spectra.learning.species.CHANNELS`, and ``bands``.
     """
     shape = (settings["cutoff_ang"], settings["n_max"], settings["l_max"], settings["sigma_ang"])
     spectra = [
@@ -201,7 +212,8 @@ def site_features(atoms: Atoms, centers: Sequence[int], settings: dict[str, Any]
     for spectrum in spectra:
         spectrum[np.abs(spectrum) < ROUNDING * np.abs(spectrum).max()] = 0.0
     whole = np.tile(composition_features(atoms), (len(centers), 1))
-    return np.hstack([*spectra, whole])
+    bands = [band_features(atoms, centers)] if settings["bands"] else []
+    return np.hstack([*spectra, whole, *bands])
 
 
 def site_atom(structure: dict[str, Any], site: str) -> int:
@@ -296,16 +308,26 @@ def distance_scale(features: Features) -> np.ndarray:
     """Factor per feature, (n_features,), after which Euclidean distances weigh all blocks alike.
 
     A SOAP block is divided by its root-mean-square length over the sites, which keeps the relative
-    size of its features; the composition block, whose features have different units, by the
+    size of its features; composition and bands, whose features have different units, by the
     standard deviation of each and the root of their number.
     """
     values = features.values.astype(float)
     scale = np.zeros(values.shape[1])
     for block in np.unique(features.blocks):
         columns = features.blocks == block
-        if block == COMPOSITION:
+        if block in (COMPOSITION, BANDS):
             size = values[:, columns].std(axis=0) * np.sqrt(columns.sum())
         else:
             size = np.full(columns.sum(), np.sqrt(np.mean(np.sum(values[:, columns] ** 2, axis=1))))
         scale[columns] = np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-9)
     return scale
+
+
+def scale_choices(scale: np.ndarray, names: Iterable[str]) -> np.ndarray:
+    """The scale (n_features,), and the one that leaves the bands out: (1 or 2, n_features).
+
+    The bands say much of moments and little of the density at the nucleus: a model chooses inside
+    its training rows.
+    """
+    bands = feature_blocks(names) == BANDS
+    return np.array([scale, np.where(bands, 0.0, scale)]) if bands.any() else scale[None]

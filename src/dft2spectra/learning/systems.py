@@ -26,7 +26,7 @@ from dft2spectra.learning.evaluation import MIN_TRAINED
 from dft2spectra.learning.figures import AXIS_LABELS
 from dft2spectra.learning.kernel import fit_kernel, inverse_of, kernel
 from dft2spectra.learning.metrics import UNITS, intervals, scores
-from dft2spectra.learning.soap import distance_scale
+from dft2spectra.learning.soap import distance_scale, scale_choices
 from dft2spectra.learning.splits import Groups, inner_folds, rarest, split_groups
 from dft2spectra.learning.training_data import TrainingData, read_training_data
 from dft2spectra.records import write_csv
@@ -87,14 +87,14 @@ def _predict(
     scale = distance_scale(features)
     inside = [names for names, row in zip(groups, known, strict=True) if row]
     folds = inner_folds(inside, learning["folds"], learning["seed"])
-    model = fit_kernel(features.values, target, folds, scale)
+    model = fit_kernel(features.values, target, folds, scale_choices(scale, features.names))
     if own is None:
         return model.predict(unseen)[0]
     matrix = kernel(model.points, model.points, model.length)
     penalties = model.penalty * np.where(own, 1.0 / WEIGHT, 1.0)
     centre = float(np.average(target, weights=1.0 / penalties))
     inverse = inverse_of(matrix + np.diag(penalties), 0.0)
-    points = np.asarray(unseen, dtype=float) * scale
+    points = np.asarray(unseen, dtype=float) * model.scale
     return centre + kernel(points, model.points, model.length) @ (inverse @ (target - centre))
 
 

@@ -31,7 +31,7 @@ from dft2spectra.figures import new_figure, save_figure
 from dft2spectra.learning.cleaning import fe_sites
 from dft2spectra.learning.evaluation import MAIN_SPLIT, MIN_TRAINED
 from dft2spectra.learning.kernel import fit_kernel
-from dft2spectra.learning.soap import distance_scale
+from dft2spectra.learning.soap import distance_scale, scale_choices
 from dft2spectra.learning.splits import SPLITS, inner_folds, make_folds, rarest, split_groups
 from dft2spectra.learning.tensor_features import (
     Moments,
@@ -163,7 +163,8 @@ def out_of_fold(
             for rows in (train, test)
         ]
         found[test] = fit_tensor(parts[0], truth[train], inner).predict(parts[1])
-        number = fit_kernel(known.values, data.target[train], inner, scale)
+        scales = scale_choices(scale, known.names)
+        number = fit_kernel(known.values, data.target[train], inner, scales)
         scalar[test] = number.predict(data.features.values[test])[0]
     return to_tensor(found), scalar
 
