@@ -15,7 +15,8 @@ import pandas as pd
 from ase import Atoms
 from scipy.optimize import minimize
 
-from dft2spectra.learning.band_model import FITTED, START_MUB, Parameters, make_bands, solve
+from dft2spectra.learning.band_model import FITTED, Parameters, make_bands
+from dft2spectra.learning.band_states import solve, start_moments
 from dft2spectra.learning.soap import site_atom, structure_atoms
 from dft2spectra.records import read_json
 
@@ -29,8 +30,7 @@ STEPS = (0.05, 0.15, 0.2, 0.15, 0.1, 0.08, 0.1, 0.03)
 def moments(record: dict, atoms: Atoms, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
     """Magnitudes by DFT and by the model of the Fe sites of a record."""
     bands = make_bands(atoms, parameters)
-    start = np.array([START_MUB.get(symbol, 0.0) for symbol in atoms.get_chemical_symbols()])
-    found = solve(bands, start).moments
+    found = solve(bands, start_moments(atoms)).moments
     places = [site_atom(record, site["site"]) for site in record["sites"]]
     computed = np.array([site["moment_mub"] for site in record["sites"]])
     return np.abs(computed), np.abs(found[places])

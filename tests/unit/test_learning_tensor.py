@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dft2spectra.learning import band_model
 from dft2spectra.learning.splits import Folds, make_folds, single
 from dft2spectra.learning.tensor_features import (
     harmonics,
@@ -13,7 +14,10 @@ from dft2spectra.learning.tensor_features import (
 )
 from dft2spectra.learning.tensor_model import describe, fit_tensor, reduction
 
-SOAP = {"cutoff_ang": 5.0, "n_max": 4, "species_weighting": ["electronegativity", "group"]}
+SOAP = {
+    **{"cutoff_ang": 5.0, "n_max": 4, "species_weighting": ["electronegativity", "group"]},
+    "bands": False,
+}
 OTHERS = ("Al", "Co", "Ni", "Ti", "Si", "Pd", "V")
 
 
@@ -157,3 +161,24 @@ def test_nothing_to_learn_from(trained):
     folds = Folds(np.array([-1]), np.ones((1, 1), dtype=bool))
     with pytest.raises(ValueError, match="no training site has a field gradient"):
         fit_tensor(features([cubic()], made), np.zeros((1, 5)), folds)
+
+
+def test_shells_of_the_tight_binding_model_turn_and_help(monkeypatch):
+    """A law that is linear in the quadrupole of the d shell, which no neighbour density is."""
+    monkeypatch.setattr(band_model, "KPOINT_DENSITY_ANG", 0.8)
+    settings = SOAP | {"bands": True}
+    structures = [crystal(seed) for seed in range(16)]
+    moments = [site_moments(structure, 0, settings) for structure in structures]
+    truth = np.array([site.bands[1] for site in moments])
+    points, seen = np.zeros((16, 1)), slice(0, 13)
+    made = reduction(moments[seen])
+    folds = make_folds(single(np.arange(13).astype(str)), 4, 0)
+    model = fit_tensor(describe(points[seen], moments[seen], made), truth[seen], folds)
+    found = model.predict(describe(points[13:], moments[13:], made))
+    assert np.sum((found - truth[13:]) ** 2) < 0.02 * np.sum(truth[13:] ** 2)
+
+    turn = Rotation.from_euler("xyz", [0.4, -0.8, 2.0])
+    turned = [site_moments(crystal(seed, turn), 0, settings) for seed in range(13, 16)]
+    expected = turn.as_matrix() @ to_tensor(found) @ turn.as_matrix().T
+    found = to_tensor(model.predict(describe(points[13:], turned, made)))
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())

@@ -1,27 +1,22 @@
-"""A tight-binding model of a metal: whether an Fe site carries a moment, and how large a one.
+"""A tight-binding model of a metal: the Hamiltonian of its s, p and d states.
 
 A fingerprint knows where the neighbours are and what they are. Whether iron is magnetic among them
 is decided by the width of its d band and by how it hybridises with theirs: near the Stoner limit
-the moment jumps, and no smooth function of the surroundings does. So the bands are made, of s, p
-and d states (s and p only outside the transition metals), with the two-centre integrals of
-Harrison's solid-state table,
+the moment jumps, and no smooth function of the surroundings does. The field gradient follows which
+p and d states are filled. So the bands are made (s and p states only, outside the transition
+metals) with the two-centre integrals of Harrison's solid-state table,
 
     V_ll'm = η_ll'm (ħ²/m) d⁻²,   V_ldm = η_ldm (ħ²/m) r_d^(3/2) d^(−7/2),
     V_ddm = η_ddm (ħ²/m) (r_d r_d')^(3/2) d⁻⁵
 
 (Electronic Structure and the Properties of Solids, 1980; the canonical ratios of V_ddm as in
 Elementary Electronic Structure, 1999), rotated as Slater and Koster, Phys. Rev. 94, 1498 (1954),
-do. Every atom keeps the electrons of its d shell and those of its s and p shells: their levels move
-until it does. An exchange splitting I m between the spins of the d states makes moments
-self-consistent (Stoner; I of Janak, Phys. Rev. B 16, 255 (1977)).
+do. :mod:`dft2spectra.learning.band_states` fills them.
 
 No electronic structure of any crystal enters but for :data:`FITTED`, eight numbers for all
-elements, which were fitted to computed moments (docs/learning.md says to which). A crystal of a few
-atoms takes a tenth of a second. It is a model: a correlation of about 0.8 with the moments of DFT,
-worth having as features beside the fingerprint, not instead of DFT.
+elements, which were fitted to computed moments (docs/learning.md says to which).
 """
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -65,8 +60,7 @@ NEIGHBOURS_ANG = 6.5
 REFERENCE_RADIUS_ANG = 1.2
 # The radii are stretched by this before sp_range.
 STRETCH = 1.15
-SMEARING_EV = 0.1
-# Points along an axis times its length over 2π (Å).
+# Points along an axis over the length of that of the reciprocal cell (Å).
 KPOINT_DENSITY_ANG = 1.7
 # Electrons in s and p states of a transition metal; the rest of its valence is d.
 SP_ELECTRONS = 1.2
@@ -85,19 +79,11 @@ EXCHANGE_EV = {
     **{"Co": 0.98, "Ni": 1.01},
 }
 EXCHANGE_OF_ROW_EV = {4: 0.73, 5: 0.60, 6: 0.50, 7: 0.50}
-# Moment (Bohr magnetons) from which the spins start.
-START_MUB = {"Fe": 2.5, "Mn": 2.5, "Co": 1.5, "Ni": 0.5}
-
-MAX_STEPS = 60
 SYMPREC = 1e-4
-# Self-consistent to this many electrons.
-TOLERANCE = 1e-5
-# Steps of the levels (eV) per missing electron in sp and d shells, and of the moments.
-CAUTION = (0.8, 0.6, 0.5)
 SHELLS = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2])
 
 # Symmetric traceless matrices of the five d states: 3z² − r², xz, yz, xy, x² − y².
-_D_STATES = np.array(
+D_STATES = np.array(
     [
         np.diag([-1.0, -1.0, 2.0]) / np.sqrt(6.0),
         np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]]) / np.sqrt(2.0),
@@ -108,7 +94,8 @@ _D_STATES = np.array(
 )
 
 
-Cell = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Lattice, fractional positions and atomic numbers, as spglib takes them.
+Cell = tuple[list[list[float]], list[list[float]], list[int]]
 
 
 class Species(NamedTuple):
@@ -133,17 +120,7 @@ class Bands(NamedTuple):
     atom: np.ndarray  # int (n_states,)
     shell: np.ndarray  # int (n_states,): 0, 1, 2 for s, p, d
     species: list[Species]
-    average: np.ndarray  # (n_atoms, n_atoms): mean over the atoms that symmetry makes equal
-
-
-class State(NamedTuple):
-    """A self-consistent solution."""
-
-    shifts: np.ndarray  # (2, n_atoms): of the sp and d levels, eV
-    moments: np.ndarray  # (n_atoms,), of the d shells, Bohr magnetons
-    electrons: np.ndarray  # (3, n_atoms): in s, p and d states
-    density: np.ndarray  # (n_atoms,): d states of both spins per eV at the Fermi level
-    error: float  # electrons by which it is not self-consistent
+    operations: list[tuple[np.ndarray, np.ndarray]]  # rotation (3, 3), images (n_atoms,)
 
 
 @cache
@@ -199,7 +176,7 @@ def _rotations(directions: np.ndarray) -> np.ndarray:
     turned[:, 0, 0] = 1.0
     turned[:, 1:4, 1:4] = frames
     turned[:, 4:, 4:] = np.einsum(
-        "mab,zbc,ncd,zad->zmn", _D_STATES, frames, _D_STATES, frames, optimize=True
+        "mab,zbc,ncd,zad->zmn", D_STATES, frames, D_STATES, frames, optimize=True
     )
     return turned
 
@@ -269,8 +246,7 @@ def make_bands(atoms: Atoms, parameters: Parameters = FITTED) -> Bands:
     number = len(kinds)
     i, j, vectors = neighbor_list("ijD", atoms, NEIGHBOURS_ANG)
     blocks = hopping([kinds[k] for k in i], [kinds[k] for k in j], vectors, parameters)
-    cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
-    points, weights = _mesh(cell)
+    points, weights = _mesh(_cell(atoms))
     whole = np.zeros((len(points), number, 9, number, 9), dtype=complex)
     for pair in np.unique(i * number + j):
         bonds = i * number + j == pair
@@ -282,11 +258,36 @@ def make_bands(atoms: Atoms, parameters: Parameters = FITTED) -> Bands:
     kept = (shell < 2) | has_d[atom]
     levels = np.array([[kind.s_level, kind.p_level, kind.d_level] for kind in kinds])
     matrices = whole.reshape(len(points), 9 * number, 9 * number)[:, kept][:, :, kept]
-    same = np.array(spglib.get_symmetry_dataset(cell, symprec=SYMPREC).equivalent_atoms)
-    average = (same[:, None] == same) / np.bincount(same, minlength=number)[same][:, None]
+    operations = _operations(atoms)
     return Bands(
-        matrices, weights, levels[atom, shell][kept], atom[kept], shell[kept], kinds, average
+        matrices, weights, levels[atom, shell][kept], atom[kept], shell[kept], kinds, operations
     )
+
+
+def _operations(atoms: Atoms) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rotations in space and images of the atoms, for each operation of the space group."""
+    found = symmetry(atoms)
+    axes, places = atoms.cell.array.T, atoms.get_scaled_positions()
+    operations = []
+    for rotation, translation in zip(found.rotations, found.translations, strict=True):
+        apart = (places @ rotation.T + translation)[:, None] - places
+        image = np.argmin(np.abs(apart - np.rint(apart)).sum(axis=2), axis=1)
+        operations.append((axes @ rotation @ np.linalg.inv(axes), image))
+    return operations
+
+
+def _cell(atoms: Atoms) -> Cell:
+    positions = atoms.get_scaled_positions().tolist()
+    return atoms.cell.array.tolist(), positions, atoms.numbers.tolist()
+
+
+def symmetry(atoms: Atoms) -> spglib.SpglibDataset:
+    """Symmetry of a crystal, by spglib."""
+    cell = _cell(atoms)
+    found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
+    if found is None:
+        raise ValueError(f"spglib finds no symmetry, not even the identity: {cell}")
+    return found
 
 
 def _mesh(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
@@ -297,155 +298,3 @@ def _mesh(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     kept, grid = spglib.get_ir_reciprocal_mesh(sizes, cell, is_shift=[0, 0, 0], symprec=SYMPREC)
     chosen, counts = np.unique(kept, return_counts=True)
     return grid[chosen] / sizes @ reciprocal, counts / counts.sum()
-
-
-def solve(
-    bands: Bands, start: np.ndarray, exchange: float = 1.0, shifts: np.ndarray | None = None
-) -> State:
-    """Self-consistent shifts and moments.
-
-    Parameters
-    ----------
-    start
-        Moments (n_atoms,) to begin with; all zero keeps the spins paired.
-    exchange
-        Factor on I of all elements.
-    shifts
-        To begin with, as in :class:`State`; none by default.
-    """
-    number = len(bands.species)
-    has_d = np.array([kind.d_radius > 0.0 for kind in bands.species])
-    wanted = np.array([[kind.sp_electrons, kind.d_electrons] for kind in bands.species]).T
-    splitting = exchange * np.array([kind.exchange for kind in bands.species])
-    of_d, paired = bands.shell == 2, not np.any(start)
-    vector = np.concatenate([np.zeros(2 * number) if shifts is None else shifts.ravel(), start])
-    steps: list[tuple[np.ndarray, np.ndarray]] = []
-    for _ in range(MAX_STEPS):
-        shifts, moments = vector[: 2 * number].reshape(2, number), vector[2 * number :]
-        base = bands.levels + np.where(of_d, shifts[1][bands.atom], shifts[0][bands.atom])
-        half = np.where(of_d, 0.5 * (splitting * moments)[bands.atom], 0.0)
-        up, down, density = _occupy(bands, [base] if paired else [base - half, base + half])
-        electrons, polarised = up + down, (up - down)[2]
-        missing_d = np.where(has_d, electrons[2] - wanted[1], 0.0)
-        residual = np.concatenate(
-            [
-                CAUTION[0] * (electrons[0] + electrons[1] - wanted[0]),
-                CAUTION[1] * missing_d,
-                CAUTION[2] * (0.0 if paired else 1.0) * (polarised - moments),
-            ]
-        )
-        error = float(np.abs(residual).max())
-        steps.append((vector, residual))
-        if error < TOLERANCE:
-            break
-        vector = _next(steps)
-        vector[2 * number :] = np.clip(vector[2 * number :], -5.0, 5.0)
-    return State(shifts, polarised, electrons, density[2], error)
-
-
-# Factors on I of the moments among the features: their spread shows a site near the Stoner limit.
-FACTORS = (0.88, 0.96, 1.04, 1.12)
-BAND_FEATURES = (
-    *(f"moment_{factor}" for factor in FACTORS),
-    "density_of_states",
-    "s_electrons",
-    "p_electrons",
-    "mean_moment",
-)
-
-
-def band_features(atoms: Atoms, centers: Sequence[int]) -> np.ndarray:
-    """Features (len(centers), 8) of atoms with the given indices, rounded to 1e-4.
-
-    Moments with :data:`FACTORS` on I, signed relative to the total one as those of the site table
-    (Bohr magnetons); of the state with paired spins, d states of an atom per eV at the Fermi level,
-    electrons in its s and p states; the total moment per atom for the third factor. The same for
-    any cell of the crystal.
-
-    Raises
-    ------
-    ValueError
-        As :func:`species`.
-    """
-    primitive, place = _primitive(atoms)
-    bands = make_bands(primitive)
-    paired = solve(bands, np.zeros(len(primitive)))
-    start = np.array([START_MUB.get(symbol, 0.0) for symbol in primitive.get_chemical_symbols()])
-    shifts, moments = paired.shifts, []
-    # From the largest down: each starts where the one before ended.
-    for factor in reversed(FACTORS):
-        state = solve(bands, start, factor, shifts)
-        shifts = state.shifts
-        total = float(state.moments.sum())
-        leading = total if abs(total) > 0.05 else state.moments[np.argmax(np.abs(state.moments))]
-        moments.append(state.moments * (np.sign(leading) or 1.0))
-    moments = moments[::-1]
-    mean = np.full(len(primitive), moments[2].sum() / len(primitive))
-    found = np.array([*moments, paired.density, *paired.electrons[:2], mean]).T
-    return np.round(found[[place[center] for center in centers]], 4)
-
-
-def _primitive(atoms: Atoms) -> tuple[Atoms, np.ndarray]:
-    """A primitive cell of the same orientation, and the atom of it that each atom is (n_atoms,)."""
-    cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-    place = np.array(found.mapping_to_primitive)
-    _, first = np.unique(place, return_index=True)
-    lattice = spglib.niggli_reduce(np.array(found.primitive_lattice))
-    return Atoms(atoms.numbers[first], atoms.positions[first], cell=lattice, pbc=True), place
-
-
-# Steps that Anderson's mixing looks back at.
-HISTORY = 6
-
-
-def _next(steps: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Anderson's next vector, J. ACM 12, 547 (1965)."""
-    vector, residual = steps[-1]
-    earlier = steps[-HISTORY - 1 : -1]
-    if not earlier:
-        return vector + residual
-    d_residual = np.array([residual - other for _, other in earlier]).T
-    d_vector = np.array([vector - other for other, _ in earlier]).T
-    weights = np.linalg.lstsq(d_residual, residual, rcond=1e-6)[0]
-    return vector - d_vector @ weights + residual - d_residual @ weights
-
-
-def _occupy(bands: Bands, levels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Electrons of both spins and the density at the Fermi level, each (3, n_atoms) by shell."""
-    diagonal = np.arange(len(bands.levels))
-    energies, weights = [], []
-    for one in levels:
-        matrices = bands.matrices.copy()
-        matrices[:, diagonal, diagonal] += one
-        values, vectors = np.linalg.eigh(matrices)
-        energies.append(values)
-        weights.append(np.abs(vectors) ** 2 * bands.weights[:, None, None])
-    electrons = sum(kind.sp_electrons + kind.d_electrons for kind in bands.species)
-    low, high = min(e.min() for e in energies) - 1.0, max(e.max() for e in energies) + 1.0
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        filled = [_fermi(values, middle) for values in energies]
-        count = sum(float(bands.weights @ part.sum(axis=1)) for part in filled) * 2 / len(filled)
-        low, high = (low, middle) if count > electrons else (middle, high)
-    slopes = [part * (1.0 - part) / SMEARING_EV for part in filled]
-    up, *down = (
-        _by_shell(bands, np.einsum("kn,kan->a", part, weight))
-        for part, weight in zip(filled, weights, strict=True)
-    )
-    densities = [
-        _by_shell(bands, np.einsum("kn,kan->a", slope, weight))
-        for slope, weight in zip(slopes, weights, strict=True)
-    ]
-    return up, down[0] if down else up, sum(densities) * 2 / len(densities)
-
-
-def _by_shell(bands: Bands, values: np.ndarray) -> np.ndarray:
-    """Sums of values of states (n_states,) over shells (3, n_atoms), equal at equal atoms."""
-    found = np.zeros((3, len(bands.species)))
-    np.add.at(found, (bands.shell, bands.atom), values)
-    return found @ bands.average.T
-
-
-def _fermi(values: np.ndarray, level: float) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(np.clip((values - level) / SMEARING_EV, -50.0, 50.0)))

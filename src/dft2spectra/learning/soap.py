@@ -35,7 +35,7 @@ and Ni, come out close to one another, and an unseen element lies between its ne
 periodic table.
 
 Beside the power spectra stand the composition of the crystal and, with ``soap.bands``, what a
-tight-binding model says of the site (:mod:`dft2spectra.learning.band_model`).
+tight-binding model says of the site (:mod:`dft2spectra.learning.band_states`).
 
 Limits: two environments that agree in all weighted densities cannot be told apart, however
 different their elements; a power spectrum holds three-body correlations only; magnetic order does
@@ -60,7 +60,7 @@ from dscribe.descriptors import SOAP
 
 from dft2spectra.arrays import read_arrays
 from dft2spectra.columns import Site
-from dft2spectra.learning.band_model import BAND_FEATURES, band_features
+from dft2spectra.learning.band_states import BAND_FEATURES, band_features
 from dft2spectra.learning.species import SPECIES, species_weights
 from dft2spectra.records import read_json, whole_file
 

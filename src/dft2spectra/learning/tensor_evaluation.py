@@ -45,7 +45,7 @@ from dft2spectra.records import read_json, write_csv, write_json, write_table
 from dft2spectra.units import splitting_per_vzz
 
 # Counts for features and model too.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 # Row and column of the columns EFG_COMPONENTS.
 PLACES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))

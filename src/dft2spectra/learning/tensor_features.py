@@ -10,6 +10,9 @@ is zero at a cubic site, axial at an axial one, without being told.
 Each neighbour density weights its atoms by a property of their element relative to Fe
 (:mod:`dft2spectra.learning.species`): the density itself, and the differences to Fe. The radial
 functions are Gaussians and 1/r³, the gradient of a point charge.
+
+With ``soap.bands`` the quadrupole moments of the p and d shells of the site join them, as a
+tight-binding model fills these (:mod:`dft2spectra.learning.band_states`): they turn alike.
 """
 
 from functools import cache
@@ -19,6 +22,7 @@ import numpy as np
 from ase.neighborlist import neighbor_list
 from scipy.special import sph_harm_y
 
+from dft2spectra.learning.band_states import shell_quadrupoles
 from dft2spectra.learning.soap import structure_atoms
 from dft2spectra.learning.species import species_weights
 
@@ -33,9 +37,10 @@ UNIT_ANG = 2.5
 
 
 class Moments(NamedTuple):
-    """Moments of the neighbour densities of one atom by degree, each (n_densities, 2l + 1)."""
+    """Moments of the neighbour densities of one atom, and of its shells."""
 
-    by_degree: tuple[np.ndarray, ...]
+    by_degree: tuple[np.ndarray, ...]  # each (n_densities, 2l + 1)
+    bands: np.ndarray  # (n_bands, 5): quadrupole moments of its shells, if asked for
 
 
 def harmonics(degree: int, vectors: np.ndarray) -> np.ndarray:
@@ -93,7 +98,7 @@ def site_moments(structure: dict[str, Any], atom: int, soap: dict[str, Any]) -> 
         Its index.
     soap
         The section of the configuration: ``cutoff_ang``, ``n_max`` Gaussians, the channels
-        ``species_weighting``.
+        ``species_weighting``, ``bands``.
 
     Raises
     ------
@@ -113,13 +118,15 @@ def site_moments(structure: dict[str, Any], atom: int, soap: dict[str, Any]) -> 
             for symbol in symbols
         ]
     )
+    quadrupoles = shell_quadrupoles(atoms, [atom])[0] if soap["bands"] else np.empty((0, 3, 3))
     return Moments(
         tuple(
             np.einsum("jc,jn,mj->cnm", weights, radial, harmonics(degree, vector)).reshape(
                 -1, 2 * degree + 1
             )
             for degree in range(L_MAX + 1)
-        )
+        ),
+        to_components(quadrupoles),
     )
 
 

@@ -5,11 +5,13 @@ The kernel between component m of site i and component n of site j is
     k(x_i, x_j) · Σ_f φ_i,fm φ_j,fn,
 
 k a Matérn kernel of the ordinary fingerprints plus a constant, φ features that turn with the
-crystal (:mod:`dft2spectra.learning.tensor_features`): moments of degree two, and products of two
-moments coupled to degree two. Tensors of a site live in the space that its φ span, which is what
-its symmetry allows; there its components are one to five numbers, and a site that allows none takes
-no part. All choices (length, weight of the products, penalty) are made with groups left out inside
-the training rows, in closed form (:mod:`dft2spectra.learning.kernel`).
+crystal (:mod:`dft2spectra.learning.tensor_features`): moments of degree two, products of two
+moments coupled to degree two, and quadrupole moments of the shells of a tight-binding model, whose
+constant is larger: one law for all crystals, with a correction. Tensors of a site live in the space
+that its φ span, which is what its symmetry allows; there its components are one to five numbers,
+and a site that allows none takes no part. All choices (length, weight of the bands,
+penalty) are made with groups left out inside the training rows, in closed form
+(:mod:`dft2spectra.learning.kernel`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,8 @@ LEADING = 8
 # Part of the kernel that does not depend on the surroundings: one set of weights for all.
 CONSTANT = 0.2
 LENGTHS = (0.5, 1.0, 2.0)  # over the median distance of the training sites
-PRODUCTS = (0.3, 1.0, 3.0)  # variance of products over that of moments
+BANDS_CONSTANT = 1.0
+BANDS = (3.0, 30.0)  # variance of bands over that of moments and products, which are equal
 PENALTIES = (1e-3, 1e-2, 1e-1, 0.3)  # over the mean kernel of a row with itself
 # Moments below this in all sites are rounding, forbidden by symmetry; neighbours make about 1.
 NOTHING = 1e-5
@@ -42,6 +45,7 @@ class Reduction(NamedTuple):
 
     sizes: tuple[np.ndarray, ...]  # by degree, (n_densities,): root mean square of each density
     vectors: tuple[np.ndarray, ...]  # by degree, (n_densities, LEADING)
+    bands: np.ndarray  # (n_bands,): root mean square of each quadrupole moment
     norms: tuple[float, float]  # root mean square of all moments, of all products
     power: float  # mean squared length of the moments of degree zero
 
@@ -52,6 +56,7 @@ class Sites(NamedTuple):
     points: np.ndarray  # (n_sites, n_features): scaled ordinary fingerprints
     moments: np.ndarray  # (n_sites, n_moments, 5)
     products: np.ndarray  # (n_sites, n_products, 5)
+    bands: np.ndarray  # (n_sites, n_bands, 5)
     bases: list[np.ndarray]  # (5, n_allowed) each, orthonormal
 
 
@@ -61,7 +66,7 @@ class TensorModel(NamedTuple):
     train: Sites
     row_site: np.ndarray  # int (n_rows,): training site of each row
     length: float
-    product_weight: float
+    bands_weight: float
     penalty: float
     coefficients: np.ndarray  # (n_rows,)
 
@@ -82,7 +87,7 @@ class _Rows(NamedTuple):
 
 class _Choice(NamedTuple):
     length: float
-    product_weight: float
+    bands_weight: float
 
 
 def reduction(moments: Sequence[Moments]) -> Reduction:
@@ -97,9 +102,12 @@ def reduction(moments: Sequence[Moments]) -> Reduction:
         sizes.append(size)
         vectors.append(axes[:, ::-1][:, :LEADING])
     power = float(np.mean([_power(site) for site in moments])) or 1.0
-    first = Reduction(tuple(sizes), tuple(vectors), (1.0, 1.0), power)
+    quadrupoles = np.array([site.bands for site in moments])
+    of_bands = np.sqrt(np.mean(np.sum(quadrupoles**2, axis=2), axis=0))
+    of_bands = np.where(of_bands > NOTHING, of_bands, np.inf) * np.sqrt(max(len(of_bands), 1))
+    first = Reduction(tuple(sizes), tuple(vectors), of_bands, (1.0, 1.0), power)
     features = [_features(site, first) for site in moments]
-    norms = (_norm([lines for lines, _ in features]), _norm([both for _, both in features]))
+    norms = (_norm([lines for lines, _, _ in features]), _norm([both for _, both, _ in features]))
     return first._replace(norms=norms)
 
 
@@ -111,8 +119,8 @@ def _power(site: Moments) -> float:
     return float(np.sum(site.by_degree[0] ** 2))
 
 
-def _features(site: Moments, made: Reduction) -> tuple[np.ndarray, np.ndarray]:
-    """Moments (n_moments, 5) and products (n_products, 5) of one site.
+def _features(site: Moments, made: Reduction) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Moments (n_moments, 5), products (n_products, 5) and bands (n_bands, 5) of one site.
 
     Each moment relative to how much there is around the site, by a number that does not turn:
     else the products at a short bond are far beyond all that was trained on.
@@ -129,16 +137,16 @@ def _features(site: Moments, made: Reduction) -> tuple[np.ndarray, np.ndarray]:
         )
         for (a, b), tensor in couplings().items()
     ]
-    return scaled[2] / made.norms[0], np.concatenate(products) / made.norms[1]
+    bands = site.bands / made.bands[:, None]
+    return scaled[2] / made.norms[0], np.concatenate(products) / made.norms[1], bands
 
 
 def describe(points: np.ndarray, moments: Sequence[Moments], made: Reduction) -> Sites:
     """Features of sites; ``points`` are their scaled ordinary fingerprints (n_sites, n)."""
-    pairs = [_features(site, made) for site in moments]
-    lines = np.array([pair[0] for pair in pairs])
-    products = np.array([pair[1] for pair in pairs])
-    bases = [allowed(np.concatenate(pair)) for pair in pairs]
-    return Sites(np.asarray(points, dtype=float), lines, products, bases)
+    parts = [_features(site, made) for site in moments]
+    lines, products, bands = (np.array(part) for part in zip(*parts, strict=True))
+    bases = [allowed(np.concatenate(part[:2])) for part in parts]
+    return Sites(np.asarray(points, dtype=float), lines, products, bands, bases)
 
 
 def allowed(features: np.ndarray) -> np.ndarray:
@@ -162,26 +170,32 @@ def _kernel(
     left: Sites, left_rows: _Rows, right: Sites, right_rows: _Rows, choice: "_Choice | TensorModel"
 ) -> np.ndarray:
     """Kernel between rows of two sets of sites (n_left_rows, n_right_rows)."""
-    scalar = matern(euclidean_distances(left.points, right.points), choice.length) + CONSTANT
+    scalar = matern(euclidean_distances(left.points, right.points), choice.length)
     parts = _tensor_kernels(left, left_rows, right, right_rows)
-    return _combined(scalar[np.ix_(left_rows.site, right_rows.site)], parts, choice.product_weight)
+    return _combined(scalar[np.ix_(left_rows.site, right_rows.site)], parts, choice)
 
 
 def _tensor_kernels(
     left: Sites, left_rows: _Rows, right: Sites, right_rows: _Rows
-) -> tuple[np.ndarray, np.ndarray]:
-    pairs = ((left.moments, right.moments), (left.products, right.products))
-    return tuple(  # type: ignore[return-value]
+) -> list[np.ndarray]:
+    pairs = (
+        (left.moments, right.moments),
+        (left.products, right.products),
+        (left.bands, right.bands),
+    )
+    return [
         np.einsum("afm,am->af", one[left_rows.site], left_rows.direction)
         @ np.einsum("afm,am->af", other[right_rows.site], right_rows.direction).T
         for one, other in pairs
-    )
+    ]
 
 
 def _combined(
-    scalar: np.ndarray, parts: tuple[np.ndarray, np.ndarray], product_weight: float
+    scalar: np.ndarray, parts: list[np.ndarray], choice: "_Choice | TensorModel"
 ) -> np.ndarray:
-    return scalar * (parts[0] + product_weight * parts[1]) / (1.0 + product_weight)
+    moments, products, bands = parts
+    surroundings = (scalar + CONSTANT) * 0.5 * (moments + products)
+    return surroundings + choice.bands_weight * (scalar + BANDS_CONSTANT) * bands
 
 
 def fit_tensor(sites: Sites, tensors: np.ndarray, folds: Folds) -> TensorModel:
@@ -209,24 +223,23 @@ def fit_tensor(sites: Sites, tensors: np.ndarray, folds: Folds) -> TensorModel:
     median = float(np.median(others)) if len(others) else 1.0
     of_rows = Folds(folds.fold[rows.site], folds.trains[rows.site])
     tested = of_rows.fold != NEVER
-    best = (np.inf, _Choice(median or 1.0, 1.0), PENALTIES[-1])
-    for factor in LENGTHS:
-        choice = _Choice(factor * (median or 1.0), 1.0)
-        scalar = (matern(distance, choice.length) + CONSTANT)[np.ix_(rows.site, rows.site)]
-        for weight in PRODUCTS:
-            matrix = _combined(scalar, parts, weight)
-            for penalty in PENALTIES if tested.any() else ():
+    best = (np.inf, _Choice(median or 1.0, BANDS[0]), PENALTIES[-1])
+    weights = BANDS if sites.bands.size else (0.0,)
+    for factor in LENGTHS if tested.any() else ():
+        length = factor * (median or 1.0)
+        scalar = matern(distance, length)[np.ix_(rows.site, rows.site)]
+        for choice in (_Choice(length, weight) for weight in weights):
+            matrix = _combined(scalar, parts, choice)
+            for penalty in PENALTIES:
                 inverse = _regular_inverse(matrix, penalty)
                 residual = left_out(inverse, target, of_rows)[0]
                 error = float(np.mean(residual[tested] ** 2))
                 if error < best[0]:
-                    best = (error, choice._replace(product_weight=weight), penalty)
+                    best = (error, choice, penalty)
     _, choice, penalty = best
     matrix = _kernel(sites, rows, sites, rows, choice)
     coefficients = _regular_inverse(matrix, penalty) @ target
-    return TensorModel(
-        sites, rows.site, choice.length, choice.product_weight, penalty, coefficients
-    )
+    return TensorModel(sites, rows.site, *choice, penalty, coefficients)
 
 
 def _regular_inverse(matrix: np.ndarray, penalty: float) -> np.ndarray:
