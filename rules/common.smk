@@ -13,9 +13,9 @@ from snakemake.exceptions import WorkflowError
 
 from dft2spectra.campaign import Campaign, CampaignError
 from dft2spectra.campaign.sets import source_files
-from dft2spectra.config import ConfigError, complete_config
+from dft2spectra.config import ConfigError, complete_config, over_file
 from dft2spectra.disk import crowded, forbidden, refusal
-from dft2spectra.records import drop_kept
+from dft2spectra.noted import NotedJobs
 from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.versions import method_versions
 
@@ -36,13 +36,16 @@ if workflow.is_main_process:
     if reason := crowded(STATE):
         logger.warning(reason)  # a dry-run may still do
 
-# The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.
-CONFIG_FILES = [
-    os.path.relpath(path)
-    for path in [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
-]
+# The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them. For a
+# module with a configuration of its own it reads none.
+if f"{HOME}/config.yaml" in workflow.configfiles:
+    over = [path for path in workflow.configfiles if path != f"{HOME}/config.yaml"]
+else:
+    config.update(over_file(workflow.source_path("../config.yaml"), config))
+    over = []
+CONFIG_FILES = [os.path.relpath(path) for path in [f"{HOME}/config.yaml", *over]]
 try:
-    config.update(complete_config(config, CONFIG_FILES))
+    config.update(complete_config(config, CONFIG_FILES, HOME))
     campaign = Campaign(config, CONFIG_FILES, logger.info, workflow.is_main_process)
     if workflow.is_main_process:
         campaign.check()
@@ -60,21 +63,6 @@ def warn_if_unwritable(folder):
     """Say what to do if nothing can be written in a folder any more."""
     if reason := refusal(folder):
         print(f"\n{reason}", file=sys.stderr)
-
-
-def drop_noted():
-    """Remove the second names of results that Snakemake knows to be finished, or to have failed.
-
-    It keeps a mark for every output from the start of its job until it has seen the end. What a
-    driver that was killed did not see is kept for the next job; what is deleted or forced now is
-    computed anew. Snakemake 9.27 has no public way to ask for the marks of outputs that are gone.
-    """
-    state = workflow.persistence
-    outputs = {
-        state._get_key(path): path for job in workflow.dag.jobs for path in job.output
-    }
-    unseen = state._filter_incomplete_keys(outputs)
-    drop_kept(path for key, path in outputs.items() if key not in unseen)
 
 
 def renew(path):
@@ -118,13 +106,18 @@ def calibration_ids():
 
 
 def records(wildcards):
-    """The hyperfine records of all structures."""
-    return expand("<results>/hyperfine/{structure}.json", structure=asked())
+    """The hyperfine records of all structures; whole paths, also in a rule of who imports these."""
+    return [f"{campaign.results}/hyperfine/{name}.json" for name in asked()]
 
 
 def crystals(wildcards):
     """The crystals of all structures."""
-    return expand("<results>/structures/crystals/{structure}.json", structure=asked())
+    return crystal_files(asked())
+
+
+def crystal_files(names):
+    """Files of crystals by their ids."""
+    return [f"{campaign.results}/structures/crystals/{name}.json" for name in names]
 
 
 def labels(*splits):

@@ -8,6 +8,8 @@ SETTINGS = json.dumps(campaign.gpaw)
 GPAW_METHOD = method_versions(*METHOD)
 RECORD_STORE = config["record_store"]
 STORE = f"--store {quote(RECORD_STORE)}" if RECORD_STORE else ""
+# Name of a job: that of its crystal, or of the bundle that shares it.
+JOB = "{bundle}" if campaign.bundled else "{structure}"
 
 
 if campaign.bundled:
@@ -31,45 +33,6 @@ if campaign.bundled:
         shell:
             "(printf '%s\\n' {params.members:q} > {output:q}.part"
             " && mv {output:q}.part {output:q}) 2> {log:q}"
-
-    rule compute_hyperfine:
-        """Real DFT (GPAW) of several structures, one after the other, each in its own process.
-
-        Ends with a record of each whatever the physics does. If the machine fails one, the others
-        go on, and the next attempt computes what is missing. MPI: set the resources `mpi` and
-        `tasks`.
-        """
-        input:
-            lambda wildcards: renew(campaign.jobs.outdated_job(wildcards.bundle)),
-            "<results>/hyperfine/bundles/{bundle}.members",
-            structures=lambda wildcards: expand(
-                "<results>/structures/crystals/{structure}.json",
-                structure=campaign.jobs.running_members(wildcards.bundle),
-            ),
-        output:
-            "<results>/hyperfine/bundles/{bundle}.json",
-        log:
-            "<logs>/compute_hyperfine/{bundle}.log",
-        benchmark:
-            "<benchmarks>/compute_hyperfine/{bundle}.jsonl"
-        priority: lambda wildcards: campaign.jobs.priority(wildcards.bundle)
-        conda:
-            "../envs/crystals.yaml"
-        resources:
-            mem_mb=dft_memory,
-            runtime=dft_minutes,
-            mpi="",
-            tasks=1,
-            store=STORE,
-        params:
-            settings=SETTINGS,
-            method=GPAW_METHOD,
-        shell:
-            'launcher="{resources.mpi}"; '
-            "python -m dft2spectra.crystals.run_bundle --structures {input.structures:q}"
-            " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
-            " {resources.store}"
-            ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
     rule write_record:
         """The record of one structure, out of the job that computed it."""
@@ -95,43 +58,47 @@ if campaign.bundled:
             "(cp $(dirname {input.bundle:q})/records/$(basename {output:q}) {output:q}.part"
             " && mv {output:q}.part {output:q}) 2> {log:q}"
 
-else:
 
-    rule compute_hyperfine:
-        """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
+rule compute_hyperfine:
+    """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
 
-        Ends with a record whatever the physics does; its status says converged, not_converged or
-        failed. A second job for the same record, as after a kill of Snakemake, waits for the first. MPI:
-        set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are no parameters,
-        so that moving to another machine computes nothing again.
-        """
-        input:
-            lambda wildcards: renew(campaign.jobs.outdated_record(wildcards.structure)),
-            structure="<results>/structures/crystals/{structure}.json",
-        output:
-            "<results>/hyperfine/{structure}.json",
-        log:
-            "<logs>/compute_hyperfine/{structure}.log",
-        benchmark:
-            "<benchmarks>/compute_hyperfine/{structure}.jsonl"
-        priority: lambda wildcards: campaign.jobs.priority(wildcards.structure)
-        conda:
-            "../envs/crystals.yaml"
-        resources:
-            mem_mb=dft_memory,
-            runtime=dft_minutes,
-            mpi="",
-            tasks=1,
-            store=STORE,
-        params:
-            settings=SETTINGS,
-            method=GPAW_METHOD,
-        shell:
-            'launcher="{resources.mpi}"; '
-            "python -m dft2spectra.crystals.run_record --structure {input.structure:q}"
-            " --settings {params.settings:q} --output {output:q} --log {log:q}"
-            " {resources.store}"
-            ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
+    Of one structure or, in a bundle, of several, one after the other, each in its own process. Ends
+    with a record of each whatever the physics does; its status says converged, not_converged or
+    failed. If the machine fails one of a bundle, the others go on, and the next attempt computes
+    what is missing. A second job for the same record, as after a kill of Snakemake, waits for the
+    first. MPI: set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are
+    no parameters, so that moving to another machine computes nothing again.
+    """
+    input:
+        lambda wildcards: renew(campaign.jobs.outdated_job(job_of(wildcards))),
+        "<results>/hyperfine/bundles/{bundle}.members" if campaign.bundled else [],
+        structures=lambda wildcards: crystal_files(
+            campaign.jobs.running_members(job_of(wildcards))
+        ),
+    output:
+        f"<results>/hyperfine/{'bundles/' if campaign.bundled else ''}{JOB}.json",
+    log:
+        f"<logs>/compute_hyperfine/{JOB}.log",
+    benchmark:
+        f"<benchmarks>/compute_hyperfine/{JOB}.jsonl"
+    priority: lambda wildcards: campaign.jobs.priority(job_of(wildcards))
+    conda:
+        "../envs/crystals.yaml"
+    resources:
+        mem_mb=dft_memory,
+        runtime=dft_minutes,
+        mpi="",
+        tasks=1,
+        store=STORE,
+    params:
+        settings=SETTINGS,
+        method=GPAW_METHOD,
+    shell:
+        'launcher="{resources.mpi}"; '
+        "python -m dft2spectra.crystals.run_job --structures {input.structures:q}"
+        " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
+        " {resources.store}"
+        ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
 
 rule summarize_hyperfine:

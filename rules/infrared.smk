@@ -1,6 +1,8 @@
 """Molecular dynamics on the predicted density, and the infrared spectrum."""
 
-# What each run reads; chunk_steps, how often a state is saved, changes no result and is in neither.
+# What each run reads, so that a change of it runs it again; chunk_steps, how often a state is saved,
+# changes no result and is in neither. The jobs are given the whole section: a parameter that is
+# derived, by asking for the output, makes nothing run again.
 THERMOSTAT = only(
     [
         *["temperature_k", "timestep_fs", "friction_per_ps", "equilibration_ps"],
@@ -43,7 +45,8 @@ rule equilibrate:
         mem_mb=growing(2000),
         runtime=growing(1440),
     params:
-        dynamics=THERMOSTAT,
+        THERMOSTAT,
+        section=lambda wildcards, output: config["dynamics"],
         pyscf=PYSCF,
         guards=config["guards"],
         method=method_versions(
@@ -71,7 +74,8 @@ rule run_trajectory:
         mem_mb=growing(2000),
         runtime=growing(1440),
     params:
-        dynamics=CONSTANT_ENERGY,
+        CONSTANT_ENERGY,
+        section=lambda wildcards, output: config["dynamics"],
         pyscf=PYSCF,
         guards=config["guards"],
         method=method_versions("dynamics.integration", *CALCULATOR),

@@ -14,7 +14,7 @@ checkpoint retrieve_structures:
     """
 
     # The set itself decides, not the parameters that Snakemake records: they are the new ones also
-    # after a retrieval that failed, and a clone has none.
+    # after a retrieval that failed, and a clone has none. So the source is a derived parameter.
     input:
         lambda wildcards: renew(campaign.sets.outdated(wildcards.source)),
     output:
@@ -37,7 +37,8 @@ checkpoint retrieve_structures:
         mem_mb=growing(2000),
         runtime=growing(240),
     params:
-        source=lambda wildcards: wildcards.source,
+        name=lambda wildcards: wildcards.source,
+        source=lambda wildcards, output: campaign.sets.all[wildcards.source],
         method=method_versions("structures.retrieval"),
     script:
         "../scripts/retrieve_structures.py"
@@ -69,7 +70,8 @@ checkpoint relax_volumes:
         mem_mb=growing(8000),
         runtime=growing(1440),
     params:
-        source=lambda wildcards: wildcards.source,
+        lambda wildcards: wildcards.source,
+        source=lambda wildcards, output: campaign.sets.all[wildcards.source],
         limits=campaign.limits,
         scratch=lambda wildcards: f"results/{config['run']}/relax_volumes/{wildcards.source}",
         method=method_versions("crystals.equation_of_state"),

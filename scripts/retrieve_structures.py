@@ -5,8 +5,8 @@ import sys
 terminal = sys.stderr
 sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
-from dft2spectra.structures.retrieval import exit_quietly, retrieve, say_on, source_named
+from dft2spectra.structures.retrieval import exit_quietly, retrieve, say_on
 
-source = source_named(snakemake.config, snakemake.params.source)
+progress = say_on(terminal, snakemake.params.name)
 with exit_quietly():
-    retrieve(source, snakemake.output.pinned, say_on(terminal, source["name"]))
+    retrieve(snakemake.params.source, snakemake.output.pinned, progress)

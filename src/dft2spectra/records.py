@@ -2,9 +2,9 @@
 
 Snakemake deletes the output of a job when the job starts, also where a driver that was killed never
 learned that the output was finished. A result that took long is therefore :func:`kept` under a
-second name, a hard link, from which the next job takes it back. At its start and at its good end
-Snakemake removes the second names of all that it has noted as finished (:func:`drop_kept`): what is
-deleted or forced from then on is computed anew.
+second name, a hard link, from which the next job takes it back. When Snakemake has noted the end of
+a job, the second names of its results go (:mod:`dft2spectra.noted`): what is deleted or forced from
+then on is computed anew.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ import re
 import secrets
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -108,13 +107,8 @@ def kept_path(path: str | Path) -> Path:
 
 def drop_kept(paths: Iterable[str | Path]) -> None:
     """Remove the second names of these results, where there are any."""
-    names = defaultdict(set)
     for path in paths:
-        names[kept_path(path).parent].add(kept_path(path).name)
-    for folder, those in names.items():
-        if folder.is_dir():
-            for name in those.intersection(os.listdir(folder)):
-                (folder / name).unlink(missing_ok=True)
+        kept_path(path).unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

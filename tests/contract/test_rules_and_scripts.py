@@ -14,6 +14,18 @@ from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LONGEST_SCRIPT = 15
+RULES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
+# What rules may ask the object `workflow`.
+PUBLIC = {"basedir", "current_basedir", "source_path", "configfiles", "is_main_process"}
+# And what there is no public way for: file, name and reason.
+EXCEPTIONS = {
+    ("common.smk", "dag.forcefiles.add"): (
+        "A job whose result is there, but no longer good by what the file itself says, has to run, "
+        "in a dry-run too. Parameters and inputs that say so are recorded and would make it run "
+        "once more the next time, and are forgotten with the folder .snakemake; to remove the file "
+        "first would lose a set that stays in use until its successor is there."
+    ),
+}
 # DFT jobs are sized by what they compute.
 OF_IRON = SimpleNamespace(structure="Fe-229-b24716a3")
 KINDS = ("input", "output", "params", "wildcards", "log")
@@ -100,6 +112,35 @@ def test_script_is_glue(script: Path) -> None:
     assert "open(snakemake.log[0]" in text, "output does not go to the rule's log"
     logic = (ast.If, ast.For, ast.While, ast.FunctionDef, ast.Try, ast.ClassDef)
     assert not any(isinstance(node, logic) for node in ast.walk(ast.parse(text)))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_script_reads_nothing_behind_the_back_of_its_rule(script: Path) -> None:
+    """What a rule does not name as a parameter makes nothing run again."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "snakemake"
+    }
+    assert read <= {*KINDS, "threads"}
+
+
+def code(rules_file: Path) -> str:
+    """A file of rules without comments and texts of several lines."""
+    text = re.sub(r'"""(.|\n)*?"""', "", rules_file.read_text(encoding="utf-8"))
+    return re.sub(r"(?m)(^|  )#.*$", "", text)
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_rules_use_no_private_name_of_snakemake(path: Path) -> None:
+    text = code(path)
+    for name in re.findall(r"(?<![/\w])workflow\.([\w.]+)", text):
+        assert name in PUBLIC or (path.name, name) in EXCEPTIONS, f"workflow.{name}"
+    for (file, name), _ in EXCEPTIONS.items():
+        assert text.count(name) == (file == path.name), "once, in one place"
+    assert not re.search(r"[\w)\]]\._\w", text), "an attribute that begins with an underscore"
+    assert not re.search(r"\b(persistence|_settings|snakemake\.config)\b", text)
 
 
 def test_library_knows_nothing_of_snakemake() -> None:

@@ -1,15 +1,18 @@
 """Files are whole or absent, and hashes do not depend on the order of keys."""
 
+import logging
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from dft2spectra import records
+from dft2spectra.noted import NotedJobs
 from dft2spectra.records import (
     content_hash,
     drop_kept,
@@ -146,3 +149,27 @@ def test_kept_result(tmp_path, monkeypatch, links):
     assert kept_path(path).read_text() == "newer"
     drop_kept([path])
     assert list(tmp_path.iterdir()) == []
+
+
+def event(name: str, **entries) -> logging.LogRecord:
+    """What Snakemake tells its logger."""
+    return logging.makeLogRecord({"event": SimpleNamespace(name=name), **entries})
+
+
+def test_second_names_go_when_the_end_of_the_job_is_noted(tmp_path):
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    for path in (first, second):
+        with kept(path):
+            path.write_text("result")
+    noted = NotedJobs()
+    noted.handle(event("JOB_INFO", jobid=7, output=[str(first), str(tmp_path / "x (update)")]))
+    noted.handle(event("JOB_INFO", jobid=8, output=[str(second)]))
+    noted.handle(event("JOB_ERROR", jobid=8))
+    noted.handle(logging.makeLogRecord({"msg": "no event"}))
+    assert kept_path(first).exists()
+    noted.handle(event("JOB_FINISHED", job_id=7))
+    noted.handle(event("JOB_FINISHED", job_id=9))
+    assert not kept_path(first).exists()
+    assert kept_path(second).exists()
+    noted.drop_all()
+    assert sorted(tmp_path.iterdir()) == [first, second]
