@@ -257,6 +257,7 @@ def test_molecules(said: list[str]) -> None:
     assert molecules.batches_of("test", "validation") == ["test-000", "validation-000"]
     assert molecules.jobs["label_densities"] == 8
     assert json.loads(molecules.as_json("water"))["symbols"] == ["O", "H", "H"]
+    assert molecules.measured_bands("water") == "data/molecules/water.yaml", "a file, no list"
     assert molecules.measured_bands("nothing") == []
 
 

@@ -33,10 +33,10 @@ class Molecules:
         """Names of the batches of these splits."""
         return [name for name, frames in self.batches.items() if frames["split"] in splits]
 
-    def measured_bands(self, name: str) -> list[str]:
-        """The file with measured bands of a molecule, if there is one."""
+    def measured_bands(self, name: str) -> str | list[str]:
+        """The one file with measured bands of a molecule, or no file."""
         path = measured_file(name, self._config["infrared"]["measured"])
-        return [] if path is None else [str(path)]
+        return [] if path is None else str(path)
 
     @property
     def jobs(self) -> dict[str, int]:
