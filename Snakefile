@@ -58,17 +58,28 @@ include: "rules/targets.smk"
 include: "rules/slurm.smk"
 
 
-rule all:
-    """Everything that the campaign in config.yaml asks for."""
-    default_target: True
-    input:
-        rules.all_structures.input if campaign.mossbauer else [],
-        rules.all_hyperfine.input if campaign.mossbauer else [],
-        rules.all_sites.input if campaign.mossbauer else [],
-        rules.all_validation.input if campaign.mossbauer else [],
-        rules.all_models.input if campaign.mossbauer else [],
-        rules.all_mossbauer.input if campaign.mossbauer else [],
-        rules.all_measured.input if campaign.mossbauer else [],
-        rules.all_density_models.input if campaign.infrared else [],
-        rules.all_infrared.input if campaign.infrared else [],
-    localrule: True
+if REPORTING:
+
+    rule all:
+        """What the report shows of the campaign by now."""
+        default_target: True
+        input:
+            finished_report(),
+        localrule: True
+
+else:
+
+    rule all:
+        """Everything that the campaign in config.yaml asks for."""
+        default_target: True
+        input:
+            rules.all_structures.input if campaign.mossbauer else [],
+            rules.all_hyperfine.input if campaign.mossbauer else [],
+            rules.all_sites.input if campaign.mossbauer else [],
+            rules.all_validation.input if campaign.mossbauer else [],
+            rules.all_models.input if campaign.mossbauer else [],
+            rules.all_mossbauer.input if campaign.mossbauer else [],
+            rules.all_measured.input if campaign.mossbauer else [],
+            rules.all_density_models.input if campaign.infrared else [],
+            rules.all_infrared.input if campaign.infrared else [],
+        localrule: True

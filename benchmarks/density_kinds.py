@@ -16,9 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from dft2spectra.columns import DensityTest as Column
+from dft2spectra.config import read_config
 from dft2spectra.density.evaluation import compare_all
 from dft2spectra.density.one_shot import OneShot
 from dft2spectra.density.predictor import KINDS
@@ -39,12 +39,8 @@ def main():
     options.add_argument("--test", type=int, default=None, help="most test geometries")
     options.add_argument("--output", required=True)
     options = options.parse_args()
-    with open("config.yaml", encoding="utf-8") as file:
-        config = yaml.safe_load(file)
+    config = read_config(["config.yaml", *([options.config] if options.config else [])])
     section = config["density_model"]
-    if options.config:
-        with open(options.config, encoding="utf-8") as file:
-            section |= yaml.safe_load(file)["density_model"]
     settings = complete_settings({**config["pyscf"], "grid_level": options.grid_level})
     labels = read_labels(options.labels)
     seen = [label for label in labels if label["split"] != "test"]

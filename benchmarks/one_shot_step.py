@@ -49,7 +49,6 @@ class SelfConsistent(Step):
     """A step whose input density is that of a density matrix; for the cycle on the same kernels."""
 
     def difference(self):
-        self.asked, self.asked_points = np.empty(0, dtype=int), np.empty((0, 3))
         values = [
             evaluate(self.mol, self.grid.points[part], 1) if self.first else self.kept[number]
             for number, part in enumerate(self.chunks)

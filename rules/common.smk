@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from glob import glob
 from pathlib import Path
 from shlex import quote
 
@@ -14,8 +15,12 @@ from snakemake.exceptions import WorkflowError
 from dft2spectra.campaign import Campaign, CampaignError
 from dft2spectra.campaign.sets import source_files
 from dft2spectra.config import ConfigError, complete_config, over_file
-from dft2spectra.disk import crowded, forbidden, refusal
+from dft2spectra.crystals.reference import record_paths
+from dft2spectra.disk import crowded, forbidden, from_future, refusal
+from dft2spectra.finished import last_results, nothing_left
+from dft2spectra.leftovers import remove_leftovers, results_with_leftovers
 from dft2spectra.noted import NotedJobs
+from dft2spectra.records import is_cut_off
 from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.versions import method_versions
 
@@ -23,18 +28,12 @@ from dft2spectra.versions import method_versions
 # saves a twentieth of the time of a dry-run.
 gc.set_threshold(200_000, 50, 100)
 
-# `python` in a shell command is the one that runs Snakemake, activated environment or not.
+# `python` in a shell command is the one that runs Snakemake, activated environment or not. A file
+# in the working folder, such as random.py, takes the place of no module of its jobs.
 os.environ.update(
-    PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]),
+    PYTHONSAFEPATH="1",
 )
-
-# Where Snakemake keeps its state, also for a dry-run.
-STATE = os.path.abspath(".snakemake" if os.path.isdir(".snakemake") else ".")
-if workflow.is_main_process:
-    if reason := forbidden(STATE):
-        raise WorkflowError(reason)
-    if reason := crowded(STATE):
-        logger.warning(reason)  # a dry-run may still do
 
 # The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them. For a
 # module with a configuration of its own it reads none.
@@ -46,10 +45,37 @@ else:
 CONFIG_FILES = [os.path.relpath(path) for path in [f"{HOME}/config.yaml", *over]]
 try:
     config.update(complete_config(config, CONFIG_FILES, HOME))
+except ConfigError as error:
+    raise WorkflowError(str(error))
+
+# Where Snakemake keeps its state, also for a dry-run.
+STATE = os.path.abspath(".snakemake" if os.path.isdir(".snakemake") else ".")
+if workflow.is_main_process:
+    if reason := forbidden(STATE):
+        if all(map(os.path.exists, last_results(config))):
+            print(nothing_left(config, reason), file=sys.stderr)
+            sys.exit(0)
+        raise WorkflowError(reason)
+    if reason := crowded(STATE):
+        logger.warning(reason)  # a dry-run may still do
+
+# --delete-all-output is not meant for pinned sets, which no database would give again: then no rule
+# makes them. What lies beside the outputs goes with them.
+DELETING = any(word.startswith("--delete-a") for word in sys.argv)
+if DELETING and workflow.is_main_process:
+    own = os.path.abspath(f"results/{config['run']}")
+    atexit.register(remove_leftovers, own, results_with_leftovers(own))
+
+# A report shows what is there.
+REPORTING = any(word.partition("=")[0] == "--report" for word in sys.argv)
+
+try:
     campaign = Campaign(config, CONFIG_FILES, logger.info, workflow.is_main_process)
     if workflow.is_main_process:
+        if reason := from_future(campaign.source_files):
+            raise WorkflowError(reason)
         campaign.check()
-except (ConfigError, CampaignError) as error:
+except CampaignError as error:
     raise WorkflowError(str(error))
 
 
@@ -75,12 +101,25 @@ def renew(path):
     return []
 
 
+def healed(pattern):
+    """Input function without files: an output that a crash has emptied or cut off is made anew."""
+
+    def check(wildcards):
+        path = f"results/{config['run']}/{pattern}".format(**dict(wildcards.items()))
+        if not (workflow.is_main_process and is_cut_off(path)):
+            return []
+        logger.info(f"{path} is cut off and is written again.")
+        return renew(path)
+
+    return check
+
+
 def crystals_now():
     """The crystals of the campaign, when the sets that decide about them are there.
 
     Jobs themselves, wherever they run, take the sets as they are and never ask.
     """
-    if workflow.is_main_process:
+    if workflow.is_main_process and not DELETING:
         for name in campaign.sets.deciding:
             if name in campaign.sets.relaxed:
                 checkpoints.relax_volumes.get(source=name)
@@ -108,6 +147,11 @@ def calibration_ids():
 def records(wildcards):
     """The hyperfine records of all structures; whole paths, also in a rule of who imports these."""
     return [f"{campaign.results}/hyperfine/{name}.json" for name in asked()]
+
+
+def reference_records():
+    """Records of the reference set of crystals that the campaign does not hold."""
+    return record_paths(campaign.reference, asked()) if campaign.reference else []
 
 
 def crystals(wildcards):
@@ -146,6 +190,17 @@ def dft_memory(wildcards, attempt):
 def growing(amount):
     """Resource function: the amount, more of it on every attempt."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def finished_report():
+    """What is there of the report, so that a campaign that is not finished has one, too."""
+    patterns = [
+        re.sub(r"\{(?:[^{}]|\{[^{}]*\})*\}", "*", str(output))
+        for rule in workflow.rules
+        for output in rule.output
+        if output.flags.get("report")
+    ]
+    return sorted({path for pattern in patterns for path in glob(pattern)})
 
 
 def only(keys, section):

@@ -6,8 +6,7 @@ rule featurize_soap:
     input:
         sites="<results>/sites/training.parquet",
         # A record holds its crystal.
-        crystals=lambda wildcards: crystals(wildcards)
-        + (record_paths(campaign.reference, asked()) if campaign.reference else []),
+        crystals=lambda wildcards: crystals(wildcards) + reference_records(),
     output:
         features="<results>/features/soap.npz",
     log:

@@ -16,6 +16,8 @@ if campaign.bundled:
 
     rule write_bundle:
         """The structures of one DFT job, by id: what is written down stays together."""
+        input:
+            healed("hyperfine/bundles/{bundle}.members"),
         output:
             "<results>/hyperfine/bundles/{bundle}.members",
         log:
@@ -95,7 +97,7 @@ rule compute_hyperfine:
         method=GPAW_METHOD,
     shell:
         'launcher="{resources.mpi}"; '
-        "python -m dft2spectra.crystals.run_job --structures {input.structures:q}"
+        "python -P -m dft2spectra.crystals.run_job --structures {input.structures:q}"
         " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
         " {resources.store}"
         ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
@@ -137,6 +139,8 @@ rule summarize_hyperfine:
 
 rule write_measured:
     """One compound with its measured values, as the calibration reads it."""
+    input:
+        healed("calibration/measured/{structure}.json"),
     output:
         "<results>/calibration/measured/{structure}.json",
     log:

@@ -49,6 +49,74 @@ rule evaluate_model:
         "../scripts/evaluate_model.py"
 
 
+rule evaluate_systems:
+    """Models of single chemical systems, each crystal left out in turn."""
+    input:
+        features="<results>/features/soap.npz",
+        sites="<results>/sites/training.parquet",
+        representatives="<results>/features/representatives.csv",
+    output:
+        "<results>/models/{target}/systems.svg",
+        table="<results>/models/{target}/systems.csv",
+        figure=report(
+            "<results>/models/{target}/systems.png",
+            caption="../report/systems.rst",
+            category="5 Models",
+            labels={"target": "{target}", "figure": "systems"},
+        ),
+    log:
+        "<logs>/evaluate_systems/{target}.log",
+    benchmark:
+        "<benchmarks>/evaluate_systems/{target}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        learning=LEARNING,
+        method=method_versions("learning.boosting", "learning.systems"),
+    script:
+        "../scripts/evaluate_systems.py"
+
+
+rule evaluate_tensor:
+    """Field gradients as tensors: predicted for crystals left out, scored in every split."""
+    input:
+        features="<results>/features/soap.npz",
+        sites="<results>/sites/training.parquet",
+        representatives="<results>/features/representatives.csv",
+        # A record holds its crystal.
+        records=lambda wildcards: records(wildcards) + reference_records(),
+    output:
+        "<results>/models/efg_tensor/predictions.csv",
+        "<results>/models/efg_tensor/parity.svg",
+        "<results>/models/efg_tensor/splits.csv",
+        predictions="<results>/models/efg_tensor/predictions.parquet",
+        metrics="<results>/models/efg_tensor/metrics.json",
+        figure=report(
+            "<results>/models/efg_tensor/parity.png",
+            caption="../report/tensor.rst",
+            category="5 Models",
+            labels={"target": "efg_tensor", "figure": "parity"},
+        ),
+    log:
+        "<logs>/evaluate_tensor.log",
+    benchmark:
+        "<benchmarks>/evaluate_tensor.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        soap=config["soap"],
+        learning=LEARNING,
+        method=method_versions("learning.boosting", "learning.tensor_evaluation"),
+    script:
+        "../scripts/evaluate_tensor.py"
+
+
 rule train_model:
     """The model on all sites, and the card that says what it can be trusted with."""
     input:

@@ -5,6 +5,8 @@ PYSCF = config["pyscf"]
 
 rule write_molecule:
     """One molecule as its relaxation reads it; the content is a parameter, as that of a crystal."""
+    input:
+        healed("molecules/{molecule}/molecule.json"),
     output:
         "<results>/molecules/{molecule}/molecule.json",
     log:

@@ -1,16 +1,11 @@
 """The table of trustworthy Fe sites."""
 
-from dft2spectra.crystals.reference import record_paths
-
 
 rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
     input:
         records=records,
-        # Those of the reference set of crystals that the campaign does not hold.
-        reference=lambda wildcards: (
-            record_paths(campaign.reference, asked()) if campaign.reference else []
-        ),
+        reference=lambda wildcards: reference_records(),
         calibration="<results>/calibration/calibration.json",
     output:
         report(

@@ -27,7 +27,7 @@ checkpoint retrieve_structures:
         source="|".join(
             re.escape(name)
             for name in campaign.sets.all
-            if name not in campaign.sets.relaxed
+            if name not in campaign.sets.relaxed and not DELETING
         )
         or "(?!)",
     localrule: True
@@ -62,7 +62,11 @@ checkpoint relax_volumes:
     benchmark:
         "<benchmarks>/relax_volumes/{source}.jsonl"
     wildcard_constraints:
-        source="|".join(map(re.escape, campaign.sets.relaxed)) or "(?!)",
+        source=(
+            "(?!)"
+            if DELETING
+            else "|".join(map(re.escape, campaign.sets.relaxed)) or "(?!)"
+        ),
     conda:
         "../envs/crystals.yaml"
     threads: 8
@@ -82,7 +86,13 @@ checkpoint relax_volumes:
 rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:
-        lambda wildcards: source_files(campaign.sources, campaign.limits),
+        healed("structures/accepted"),
+        # A pinned set that is gone is no input where everything is deleted.
+        lambda wildcards: [
+            path
+            for path in source_files(campaign.sources, campaign.limits)
+            if not DELETING or os.path.exists(path)
+        ],
         config["structures"]["design"] or [],
     output:
         report(
@@ -127,6 +137,8 @@ rule write_crystal:
     reruns when its own crystal changes, not when another one joins, it gets another place in the
     design or a measured value is added.
     """
+    input:
+        healed("structures/crystals/{structure}.json"),
     output:
         "<results>/structures/crystals/{structure}.json",
     log:

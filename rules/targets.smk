@@ -48,7 +48,12 @@ rule all_models:
         expand(
             "<results>/models/{target}/{file}",
             target=config["learning"]["targets"],
-            file=["metrics.json", "model.ubj"],
+            file=["metrics.json", "model.ubj", "systems.csv"],
+        ),
+        (
+            "<results>/models/efg_tensor/metrics.json"
+            if "vzz" in config["learning"]["targets"]
+            else []
         ),
         "<results>/candidates/ranked.csv" if config["candidates"]["sources"] else [],
     localrule: True

@@ -34,7 +34,6 @@ ADDED_FIELDS: dict[str, tuple[Site, ...]] = {
     "core_valence_lorentz": (Site.BHF_LORENTZ,),
     "core_valence_lorentz_orbital": (Site.BHF_LORENTZ, Site.BHF_ORBITAL),
 }
-FIELD_PARTS = (Site.BHF_CORE, Site.BHF_VALENCE, Site.BHF_LORENTZ, Site.BHF_ORBITAL)
 # Without a spin density there is no contact field, whatever the factors (T).
 NO_FIELD_T = 0.05
 
@@ -102,10 +101,13 @@ def hyperfine_field(
 ) -> tuple[float, float] | None:
     """Calibrated field of a site (T) and its standard error.
 
-    ``None`` if a part of the field is missing, or if there is no calibration of the field.
+    ``None`` if a part of the field that its form uses is missing, or if there is no calibration.
     """
     fit = calibration["field"]
-    if fit["form"] is None or any(site.get(part) is None for part in FIELD_PARTS):
+    if fit["form"] is None:
+        return None
+    needed = (Site.BHF_CORE, Site.BHF_VALENCE, *ADDED_FIELDS[fit["form"]])
+    if any(site.get(part) is None for part in needed):
         return None
     if max(abs(site[Site.BHF_CORE]), abs(site[Site.BHF_VALENCE])) < NO_FIELD_T:
         return 0.0, 0.0

@@ -93,6 +93,8 @@ class Band(StrEnum):
     POSITION_SPREAD = "position_spread_cm1"  # standard deviation between trajectories
     INTENSITY = "intensity_km_mol"
     INTENSITY_ERROR = "intensity_error_km_mol"  # standard error over trajectories
+    EQUIPARTITION = "equipartition_km_mol"  # with every normal mode brought to kT
+    EQUIPARTITION_ERROR = "equipartition_error_km_mol"  # standard error over trajectories
     WIDTH = "fwhm_cm1"  # that of the window included
     LOW = "low_cm1"  # limits of the integral
     HIGH = "high_cm1"

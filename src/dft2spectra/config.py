@@ -317,7 +317,10 @@ def _allowed(node: dict[str, Any], rule: str, limit: Any, value: Any) -> str:
     if rule == "uniqueItems":
         return "every entry once"
     if rule == "pattern":
-        limit = re.sub(r"\\Z$", "$", limit)
+        joined = re.sub(r"\s+", "-", str(value).strip())
+        hint = f"; write {joined}" if joined != value and re.search(limit, joined) else ""
+        form = re.sub(r"\\Z$", "$", limit)
+        return f"text of the form {form}{hint}"
     return f"{words.get(rule, rule)} {limit}{unit}"
 
 

@@ -64,6 +64,13 @@ def _infrared_errors(config: dict[str, Any]) -> Iterator[Finding]:
             ("sampling", "train"),
             f"allowed: at least density_model.committee, {model['committee']}",
         )
+    hottest = max(sampling["temperatures_k"])
+    if config["dynamics"]["temperature_k"] > hottest:
+        yield (
+            ("dynamics", "temperature_k"),
+            f"allowed: at most the highest of sampling.temperatures_k, {hottest:g} K; hotter"
+            " geometries are none that the density model has learnt from",
+        )
     for name in ("n_max", "l_max"):
         most = model["two_body"][name]
         if model["three_body"] and model["three_body"][name] > most:

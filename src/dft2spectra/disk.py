@@ -3,12 +3,17 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
 # Room for some records; below, a job would compute what it cannot write. [bytes]
 LEAST_BYTES = 1 << 16
+
+# Clocks of a file server and of its clients differ by less.
+SKEW_S = 10.0
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -59,6 +64,32 @@ def crowded(folder: str | Path) -> str | None:
     if state.f_bavail * state.f_frsize >= LEAST_BYTES and files_left:
         return None
     return sentence(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+def from_future(paths: Iterable[str | Path]) -> str | None:
+    """What to do about a file that is dated in the future; ``None`` if none is.
+
+    Snakemake takes every output for older than such a file: the job fails after its work, and what
+    it made is deleted.
+    """
+    now = time.time()
+    for path in paths:
+        with suppress(OSError):
+            ahead = os.stat(path).st_mtime - now
+            if ahead > SKEW_S:
+                return (
+                    f"{path} is dated {_in_words(ahead)} in the future, so that nothing could be "
+                    f"newer than it. Run `touch {quote(str(path))}`; if it was just written, "
+                    "compare the clocks of this machine and of its file server."
+                )
+    return None
+
+
+def _in_words(seconds: float) -> str:
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def sentence(path: str | Path, error: OSError) -> str:

@@ -28,12 +28,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dft2spectra.processes import processor_s
+
 # Bytes that the child may use beside what it needs for itself.
 MEMORY_BYTES = 320_000_000
 # Processor time for one item.
 CPU_S = 3.0
-# No answer at all for this long: the file server hangs, or the machine is overloaded.
-WALL_S = 120.0
+# No answer for this long, and no processor time used meanwhile: the file server hangs. A child that
+# gets little of an overloaded machine is waited for: what it reads must not depend on that.
+WALL_S = 60.0
 # Of one item; a crystal has kilobytes.
 MAX_ITEM_BYTES = 50_000_000
 # Requests sent ahead, so that the child never waits for the parent.
@@ -143,7 +146,7 @@ class Reader:
     def _answer(child: "subprocess.Popen[bytes]") -> tuple[Any] | None:
         """One item as a tuple of it, or ``None`` after the last one of a file."""
         assert child.stdout
-        content = _receive(child.stdout, WALL_S)
+        content = _receive(child.stdout, child.pid)
         if content is None:
             raise TooMuchError(_why(child))
         try:
@@ -175,7 +178,7 @@ def _start(function: str) -> "subprocess.Popen[bytes]":
             bufsize=0,
         )
         assert child.stdout
-        ready = _receive(child.stdout, WALL_S)
+        ready = _receive(child.stdout, child.pid)
         if ready is None:
             child.kill()
             child.wait()
@@ -190,7 +193,7 @@ def _why(child: "subprocess.Popen[bytes]") -> str:
     try:
         code = child.wait(1.0)
     except subprocess.TimeoutExpired:
-        return f"reading it gave no answer in {WALL_S:.0f} s"
+        return f"reading it did nothing for {WALL_S:.0f} s"
     if code == -signal.SIGPROF:
         return f"reading it takes more than {CPU_S:g} s of processor time"
     if code < 0:
@@ -211,20 +214,24 @@ def _send(stream: BinaryIO | Any, content: bytes) -> None:
         view = view[stream.write(view) :]
 
 
-def _receive(stream: BinaryIO | Any, wait_s: float | None) -> bytes | None:
-    """One message, ``None`` at the end of the stream or after ``wait_s`` without a byte."""
-    size = _exactly(stream, 8, wait_s)
+def _receive(stream: BinaryIO | Any, sender: int | None) -> bytes | None:
+    """One message; ``None`` at the end of the stream, or when its sender does nothing any more."""
+    size = _exactly(stream, 8, sender)
     if size is None:
         return None
     (length,) = struct.unpack("<Q", size)
-    return None if length > MAX_ITEM_BYTES else _exactly(stream, length, wait_s)
+    return None if length > MAX_ITEM_BYTES else _exactly(stream, length, sender)
 
 
-def _exactly(stream: BinaryIO | Any, number: int, wait_s: float | None) -> bytes | None:
+def _exactly(stream: BinaryIO | Any, number: int, sender: int | None) -> bytes | None:
     content = bytearray()
+    used = -1.0
     while len(content) < number:
-        if wait_s is not None and not select.select([stream], [], [], wait_s)[0]:
-            return None
+        if sender is not None and not select.select([stream], [], [], WALL_S)[0]:
+            before, used = used, processor_s(sender)
+            if used <= before:
+                return None
+            continue
         part = stream.read(min(number - len(content), 1 << 20))
         if not part:
             return None

@@ -44,6 +44,12 @@ def started(pid: int) -> str:
     return fields[19] if fields else ""
 
 
+def processor_s(pid: int) -> float:
+    """Processor time that a process of this place has used; zero if that is not known."""
+    fields = _stat(pid)
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
 def is_gone(pid: int, start: str = "") -> bool:
     """Whether a process of this place has ended: its number is free, or another process has it.
 

@@ -122,6 +122,22 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
+def is_cut_off(path: str | Path) -> bool:
+    """Whether a text file lacks its end, as after a crash of the machine; of a folder, any JSON.
+
+    What was written ends a line: a file that a crash has emptied, or cut off, does not.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return any(is_cut_off(file) for file in path.glob("*.json"))
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read(1) != b"\n"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()

@@ -23,6 +23,11 @@ PAIR = re.compile(
 SPECIES, PLACES = ("species", "symbols", "Z", "numbers"), ("pos", "positions")
 # By preference: a start is asked for; a result or something else is only there.
 MOMENTS = ("initial_magmoms", "magmoms", "magmom", "moment", "moments", "magnetic_moments")
+MASSES, CHARGES = ("masses", "mass"), ("initial_charges", "formal_charges", "charges", "charge")
+# Charge with its sign and multiplicity, as many programs write them in the comment line.
+CHARGE_AND_MULTIPLICITY = re.compile(r"([-+]\d)\s+([1-9])")
+# Sum of a column of charges that counts as whole: partial charges have few digits.
+WHOLE_CHARGE = 0.05
 # More columns than any program writes.
 MAX_COLUMNS = 1000
 
@@ -49,6 +54,10 @@ class Frame:
     periodic: tuple[bool, bool, bool] = (False, False, False)
     moments: np.ndarray | None = None
     """(n,) or (n, 3) moments, µB."""
+    masses: np.ndarray | None = None
+    """(n,), u."""
+    charges: np.ndarray | None = None
+    """(n,) charges of the atoms, elementary charges."""
 
 
 def read_frames(text: str) -> Iterator[Frame]:
@@ -99,6 +108,11 @@ def _frame(comment: str, rows: list[str], first_line: int) -> Frame:
     if moment and wide not in (1, 3):
         raise XyzError(f"the property {harmless(moment)} has {wide} columns, not one or three")
     moments = np.zeros((n, wide))
+    single = {
+        what: next((columns[name][0] for name in names if columns.get(name, (0, 0))[1] == 1), None)
+        for what, names in (("masses", MASSES), ("charges", CHARGES))
+    }
+    numbers = {what: np.zeros(n) for what, column in single.items() if column is not None}
     species = next((name for name in SPECIES if name in columns), None)
     place = next((name for name in PLACES if name in columns), None)
     if species is None or place is None or columns[place][1] != 3:
@@ -116,6 +130,8 @@ def _frame(comment: str, rows: list[str], first_line: int) -> Frame:
         masses.append(mass)
         begin = columns[place][0]
         positions[number] = [_number(word, line) for word in words[begin : begin + 3]]
+        for what, own in numbers.items():
+            own[number] = _number(words[single[what] or 0], line)
         if moment:
             begin = columns[moment][0]
             moments[number] = [_number(word, line) for word in words[begin : begin + wide]]
@@ -128,6 +144,8 @@ def _frame(comment: str, rows: list[str], first_line: int) -> Frame:
         cell=cell,
         periodic=_periodic(values, cell is not None),
         moments=None if moment is None else moments[:, 0] if wide == 1 else moments,
+        masses=numbers.get("masses"),
+        charges=numbers.get("charges"),
     )
 
 
@@ -221,16 +239,53 @@ def _periodic(values: dict[str, str], has_cell: bool) -> tuple[bool, bool, bool]
 
 
 def charge_of(frame: Frame) -> int | None:
-    """Charge (elementary charges) that the comment line says as ``charge=``, if it does."""
-    for key in ("charge", "total_charge", "q"):
-        if key in frame.values:
-            try:
-                value = float(json.loads(frame.values[key]))
-            except (ValueError, TypeError):
-                raise XyzError(
-                    f"the comment says {key}={harmless(frame.values[key], 40)}, which is no number"
-                ) from None
-            if value != round(value):
-                raise XyzError(f"the comment says {key}={value:g}, which is not whole")
-            return round(value)
-    return None
+    """Charge (elementary charges) that the file says, if it does.
+
+    By ``charge=``, by charge and multiplicity alone in the comment line, or as a column of charges
+    whose sum is not zero.
+    """
+    said = _whole_value(frame, ("charge", "total_charge", "q"))
+    if said is not None:
+        return said
+    if (pair := CHARGE_AND_MULTIPLICITY.fullmatch(frame.comment)) is not None:
+        return int(pair[1])
+    if frame.charges is None:
+        return None
+    total = float(frame.charges.sum())
+    if not abs(total - np.round(total)) <= WHOLE_CHARGE:
+        raise XyzError(
+            f"the charges of the atoms add up to {total:.3g}, which is not whole; write charge= "
+            "into the comment line"
+        )
+    return round(total) or None  # zero is what partial charges add up to as well
+
+
+def unpaired_of(frame: Frame) -> int:
+    """Unpaired electrons that the comment line says; zero if it says none.
+
+    ``spin`` is a multiplicity for some programs and a number of electrons for others: above one,
+    the shell is open for all of them.
+    """
+    multiplicity = _whole_value(frame, ("multiplicity", "mult", "spin_multiplicity"))
+    if multiplicity is None and (pair := CHARGE_AND_MULTIPLICITY.fullmatch(frame.comment)):
+        multiplicity = int(pair[2])
+    if multiplicity is not None:
+        return multiplicity - 1
+    unpaired = _whole_value(frame, ("unpaired", "uhf", "spin")) or 0
+    return unpaired if unpaired > 1 or "spin" not in frame.values else 0
+
+
+def _whole_value(frame: Frame, keys: tuple[str, ...]) -> int | None:
+    """The whole number of the first of these keys in the comment line."""
+    key = next((key for key in keys if key in frame.values), None)
+    if key is None:
+        return None
+    try:
+        value = float(json.loads(frame.values[key].removeprefix("+")))
+    except (ValueError, TypeError):
+        raise XyzError(
+            f"the comment says {key}={harmless(frame.values[key], 40)}, which is no number"
+        ) from None
+    if not value.is_integer():
+        raise XyzError(f"the comment says {key}={value:g}, which is not whole")
+    return int(value)

@@ -11,6 +11,9 @@ import pytest
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
 
+from dft2spectra.config import read_config
+from dft2spectra.finished import last_results
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LONGEST_SCRIPT = 15
@@ -32,16 +35,21 @@ KINDS = ("input", "output", "params", "wildcards", "log")
 
 
 @pytest.fixture(scope="module")
-def rules() -> Iterator[dict[str, Any]]:
-    """All rules of the workflow as Snakemake parsed them, without the named stops."""
+def everything() -> Iterator[dict[str, Any]]:
+    """All rules of the workflow as Snakemake parsed them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
             loaded = api.workflow(
                 resource_settings=ResourceSettings(cores=1), snakefile=ROOT / "Snakefile"
             )
-            found = loaded._workflow.rules
-            yield {rule.name: rule for rule in found if not rule.name.startswith("all")}
+            yield {rule.name: rule for rule in loaded._workflow.rules}
+
+
+@pytest.fixture(scope="module")
+def rules(everything: dict[str, Any]) -> dict[str, Any]:
+    """The rules without the named stops."""
+    return {name: rule for name, rule in everything.items() if not name.startswith("all")}
 
 
 def read_by(script: Path) -> dict[str, set[str]]:
@@ -166,3 +174,21 @@ def test_every_figure_and_every_caption_meet(rules: dict[str, Any]) -> None:
     for caption in captions:
         text = (ROOT / "report" / f"{caption}.rst").read_text(encoding="utf-8")
         assert "{{ snakemake." in text, f"{caption}.rst prints no setting"
+
+
+def test_programs_are_not_looked_for_in_the_working_folder(rules: dict[str, Any]) -> None:
+    commands = [rule.shellcmd for rule in rules.values() if rule.shellcmd]
+    started = [command for command in commands if "python" in command]
+    assert started
+    for command in started:
+        assert command.count("python -P -m ") == command.count("python"), command
+
+
+def test_last_results_are_those_of_the_default_target(everything: dict[str, Any]) -> None:
+    asked = {str(path) for path in everything["all"].input if not callable(path)}
+    config = read_config([ROOT / "config.yaml"])
+    ends = {str(path) for path in last_results(config)}
+    assert ends <= asked
+    for name in ("sites", "validation", "models", "mossbauer", "measured", "infrared"):
+        stop = {str(path) for path in everything[f"all_{name}"].input if not callable(path)}
+        assert stop & ends or not stop, f"all_{name} is not waited for"

@@ -587,9 +587,14 @@ def test_nothing_in_a_message_acts_on_a_terminal() -> None:
     ("sections", "says"),
     [
         ({"run": "a\n"}, "text of the form ^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+        ({"molecules": [{"name": "acetic acid"}]}, "; write acetic-acid"),
         ({"run": "x" * 101}, "text no longer than 100"),
         ({"molecules": [{"name": "x" * 101}]}, "text no longer than 100"),
         ({"sampling": {"train": 10**12}}, "at most 4294967295"),
+        (
+            {"dynamics": {"temperature_k": 2000}},
+            "at most the highest of sampling.temperatures_k, 500",
+        ),
     ],
 )
 def test_names_and_counts_are_bounded(sections: dict[str, Any], says: str) -> None:

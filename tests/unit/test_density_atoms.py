@@ -7,6 +7,7 @@ from pyscf.scf.atom_ks import get_atm_nrks
 
 from dft2spectra.density import atoms
 from dft2spectra.density.atoms import (
+    LEAST_RATIO,
     Gaussians,
     atomic_density,
     density_gradient,
@@ -73,6 +74,17 @@ def test_fit_is_neutral_close_and_never_negative(symbol, basis, error):
     points[:, 0] = np.geomspace(1e-5, 30.0, 3000)
     values, _ = density_on_grid([fit], np.zeros((1, 3)), points)
     assert (values >= 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "most", "error"), [("C", 10, 6e-3), ("O", 10, 1.2e-2), ("Fe", 14, 0.04)]
+)
+def test_the_best_exponents_need_few_gaussians(symbol, most, error):
+    fit = atomic_density(symbol, "PBE", "def2-svp")
+    used = fit.exponents[fit.charges != 0.0]
+    assert len(used) == most
+    assert fit.fit_error < error
+    assert (np.diff(np.log(used)) > 0.99 * np.log(LEAST_RATIO)).all()
 
 
 def test_density_of_hydrogen_is_that_of_its_orbital():

@@ -44,6 +44,9 @@ def molecule(calc, seed=100):
 
 def test_forces_are_the_gradient_of_the_energy():
     atoms = molecule(calculator())
+    # Where the density of a rough model passes zero at a grid point the energy jumps by some 1e-8
+    # hartree: a geometry at which it does not.
+    atoms.rattle(0.03, seed=1)
     numerical = calculate_numerical_forces(atoms, eps=3e-4)
     assert np.abs(numerical).max() > 1.0
     assert atoms.get_forces() == pytest.approx(numerical, abs=5e-5)

@@ -262,6 +262,16 @@ def test_difference_of_nothing_and_full_density_of_free_atoms_are_one(molecule, 
     assert_allclose(found.input_dipole, expected.input_dipole, atol=1e-10)
 
 
+def test_points_without_electrons_change_nothing(monkeypatch):
+    shot, positions = plain_shot()
+    fewer = shot.step(positions)
+    monkeypatch.setattr("dft2spectra.density.harris_foulkes.SMALLEST_SHARE", 0.0)
+    every = shot.step(positions)
+    assert fewer.energy == pytest.approx(every.energy, abs=1e-7)
+    assert_allclose(fewer.gradient, every.gradient, atol=1e-6)
+    assert_allclose(fewer.dipole, every.dipole, atol=1e-6)
+
+
 def test_results_stay_as_they_are_when_the_molecule_moves_on():
     shot, positions = plain_shot()
     first = shot.step(positions)

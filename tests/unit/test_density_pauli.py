@@ -9,6 +9,7 @@ from dft2spectra.density.atoms import converged_atom
 from dft2spectra.density.exchange_correlation import (
     evaluate_functional,
     half_matrix,
+    occupied_orbitals,
     output_density,
 )
 from dft2spectra.density.pauli_atoms import (
@@ -177,7 +178,7 @@ def test_density_and_matrix_on_the_grid_are_those_of_pyscf(xc, rows):
     grids = mean_field.grids
     values = dft.numint.eval_ao(mol, grids.coords, deriv=0 if rows == 1 else 1)
     values = np.ascontiguousarray(values.reshape(-1, len(grids.coords), mol.nao))
-    rho = output_density(values, half, rows)
+    rho = output_density(occupied_orbitals(values, half), rows)
     expected = dft.numint.eval_rho(
         mol,
         values[0] if rows == 1 else values,

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dft2spectra.disk import (
     crowded,
     explained,
     forbidden,
+    from_future,
     refusal,
     sentence,
 )
@@ -136,3 +138,17 @@ def test_a_link_to_a_disk_that_is_not_there(tmp_path: Path) -> None:
         f"{tmp_path}/scratch/results, which is not there. Is its disk mounted? Mount it, or make "
         "the folder."
     )
+
+
+def test_a_file_of_the_future_is_named_with_what_to_do(tmp_path: Path) -> None:
+    now, later = tmp_path / "now.cif", tmp_path / "later one.cif"
+    for path in (now, later):
+        path.touch()
+    assert from_future([now, later, tmp_path / "not there"]) is None
+    os.utime(later, (time.time() + 5.0,) * 2)  # a clock that is a little ahead
+    assert from_future([now, later]) is None
+    os.utime(later, (time.time() + 7300.0,) * 2)
+    said = from_future([now, later])
+    assert said is not None
+    assert "is dated 2 hours in the future" in said
+    assert f"`touch '{later}'`" in said

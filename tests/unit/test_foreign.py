@@ -133,16 +133,29 @@ def test_a_silent_child_is_ended(reader: foreign.Reader, monkeypatch: pytest.Mon
     """As on a file server that hangs: stopped, the child uses no processor time."""
     items = reader.read(["/a", "/bb"])
     assert next(items) == ("/a", 1)
-    monkeypatch.setattr(foreign, "WALL_S", 0.2)
     list(items)
+    monkeypatch.setattr(foreign, "WALL_S", 0.2)
     child = reader._child
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)
     began = time.monotonic()
     ((_, error), (_, end)) = list(reader.read(["/ccc"]))
-    assert str(error) == "reading it gave no answer in 0 s"
+    assert str(error) == "reading it did nothing for 0 s"
     assert end is None
     assert time.monotonic() - began < 5.0
+
+
+def test_a_child_that_works_is_waited_for(
+    reader: foreign.Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an overloaded machine a good file takes long; here its time runs out by the processor."""
+    list(reader.read(["/a"]))
+    monkeypatch.setattr(foreign, "WALL_S", 1.0)
+    items = [item for _, item in reader.read(["/loop"]) if item is not None]
+    assert [str(item) for item in items] == [
+        "4",
+        "reading it takes more than 3 s of processor time",
+    ]
 
 
 def test_a_child_cannot_fill_the_disk(reader: foreign.Reader, tmp_path: Path) -> None:

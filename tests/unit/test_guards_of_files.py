@@ -7,16 +7,21 @@ import os
 import pickle
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from spring_molecules import SECTION, Springs, spring_water, water
 
 from dft2spectra import locks, processes, records
 from dft2spectra.density.kinds import read_model
 from dft2spectra.density.model import ModelError
+from dft2spectra.dynamics import integration
+from dft2spectra.dynamics.trajectory import run_trajectory
 from dft2spectra.locks import Lock, LockLostError, Owner, lock_path, output_lock
-from dft2spectra.molecules import equilibrium
+from dft2spectra.molecules import equilibrium, labels
 from dft2spectra.records import kept, kept_path, whole_file
 
 SETTINGS = {"xc": "PBE", "basis": "sto-3g", "grid_level": 0}
@@ -166,3 +171,54 @@ def test_a_copy_that_breaks_off_has_no_name(
     assert kept_path(path).read_bytes() == b"whole result"
     with kept(path):
         assert path.read_bytes() == b"whole result"
+
+
+class LostAfter:
+    """A lock that another process takes over after so many looks at it."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise LockLostError("taken over")
+
+
+@contextmanager
+def lost_after(looks: int) -> Iterator[LostAfter]:
+    yield LostAfter(looks)
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_no_label_is_written_under_a_lost_lock(
+    looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that of the geometry, nor, with it, the batch."""
+    molecule = {"name": "h2", "symbols": ["H", "H"], "charge": 0}
+    geometry = {"frame": "train-001", "split": "train", "temperature_k": 300.0}
+    geometry |= {"positions_ang": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]]}
+    label = labels._failure(labels.Status.FAILED, "a stub", 2, 2, 0.0)
+    monkeypatch.setattr(labels, "label_geometry", lambda *_: label)
+    monkeypatch.setattr(labels, "output_lock", lambda *_: lost_after(looks))
+    output = tmp_path / "train.npz"
+    with pytest.raises(LockLostError):
+        labels.label_batch(molecule, [geometry], SETTINGS, output, lambda line: None)
+    assert not output.exists()
+    assert len(list(tmp_path.glob("*.parts/*.npz"))) == looks
+
+
+@pytest.mark.parametrize("looks", [0, 4])
+def test_no_step_is_written_under_a_lost_lock(
+    looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 steps in four chunks, and the trajectory that they become."""
+    settings = SECTION | {"trajectory_ps": 0.03, "chunk_steps": 15, "stride": 7}
+    monkeypatch.setattr(integration, "output_lock", lambda *_: lost_after(looks))
+    atoms = water()
+    atoms.set_momenta(np.full((3, 3), 0.1))
+    output = tmp_path / "t.npz"
+    with pytest.raises(LockLostError):
+        run_trajectory(atoms, spring_water(Springs), settings, output)
+    assert not output.exists()
+    assert len(list(tmp_path.glob("*.chunks/*.chunk"))) == looks

@@ -190,6 +190,29 @@ def test_nothing_but_stopped_trajectories_still_gives_every_file(tmp_path, run):
     assert (tmp_path / "spectrum.trajectories.csv").exists()
 
 
+@pytest.mark.parametrize(("name", "frequency"), [("N2", 2495.2), ("H2", 4713.0)])
+def test_a_molecule_without_infrared_activity_is_a_result_in_words(tmp_path, run, name, frequency):
+    """The harmonic intensity is what PBE/def2-SVP gives; the dipole is the noise of a model."""
+    harmonic = {"name": name, "frequencies_cm1": [frequency], "intensities_km_mol": [1.6e-13]}
+    (tmp_path / "harmonic.json").write_text(json.dumps(harmonic))
+    rng = np.random.default_rng(0)
+    noise = [1e-5 * rng.standard_normal((12001, 3)).cumsum(axis=0) / 100.0 for _ in range(2)]
+    paths = [
+        save(tmp_path / f"{i}.npz", seed=i, dipole_debye=dipole) for i, dipole in enumerate(noise)
+    ]
+    spectrum, bands, png, evaluation = run(paths, measured=False)
+    assert evaluation["status"] == "no infrared-active vibration"
+    assert bands.empty
+    assert list(bands.columns) == list(Band)
+    assert len(spectrum) > 100
+    assert "# status: no infrared-active vibration" in (tmp_path / "spectrum.csv").read_text()
+    words = png.with_suffix(".svg").read_text()
+    assert "No infrared-active vibration" in words
+    assert "does not absorb in the infrared" in words
+    assert evaluation["harmonic"]["matched"] == 0
+    assert evaluation["harmonic"]["found_without_partner"] == 0
+
+
 def test_a_jump_is_said(tmp_path, run, caplog):
     path = save(tmp_path / "a.npz")
     dipole = np.load(path)["dipole_debye"].copy()

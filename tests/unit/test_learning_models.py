@@ -24,6 +24,8 @@ from dft2spectra.learning.selection import select_representatives
 from dft2spectra.learning.soap import featurize
 from dft2spectra.learning.species import species_weights
 from dft2spectra.learning.splits import SPLITS, inner_folds, single, split_groups
+from dft2spectra.learning.systems import evaluate_systems, left_out_predictions
+from dft2spectra.learning.tensor_evaluation import evaluate_tensor
 from dft2spectra.learning.training_data import read_training_data
 
 SOAP = {
@@ -582,3 +584,76 @@ def test_candidates_refuse_other_descriptors_and_unknown_ranking(demo):
         screen(demo, [crystal(9, "Al")], soap=SOAP | {"l_max": 3})
     with pytest.raises(ValueError, match=r"rank_by is 'vzz'; models: moment, bhf"):
         screen(demo, [crystal(9, "Al")], rank_by="vzz")
+
+
+def test_tensors_of_every_split(demo, tmp_path):
+    """Tables and figure of the tensor model; predicted tensors have no trace."""
+    evaluate_tensor(
+        demo.features,
+        demo.sites,
+        demo.representatives,
+        sorted(demo.folder.glob("record-*.json")),
+        SOAP,
+        LEARNING,
+        tmp_path / "predictions.parquet",
+        tmp_path / "metrics.json",
+        tmp_path / "parity.png",
+    )
+    table = pd.read_csv(tmp_path / "splits.csv")
+    assert MAIN_SPLIT in set(table["split"]) <= set(SPLITS)
+    assert np.isfinite(table["tensor_r2"]).all()
+    assert (table["tensor_r2_low"] <= table["tensor_r2_high"]).all()
+    sites = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert len(sites) == len(demo.data("vzz").sites)
+    trace = sum(sites[f"efg_{axis}_1e21_v_m2_predicted"] for axis in ("xx", "yy", "zz"))
+    np.testing.assert_allclose(trace, 0.0, atol=1e-9)
+    assert load(tmp_path)["n_sites"] == len(sites)
+
+
+def test_single_systems(campaign, tmp_path):
+    """Every partner of Fe makes a system; the environment decides, so others help."""
+    evaluate_systems(
+        campaign.features,
+        campaign.sites,
+        campaign.representatives,
+        "moment",
+        LEARNING,
+        tmp_path / "systems.csv",
+        tmp_path / "systems.png",
+    )
+    table = pd.read_csv(tmp_path / "systems.csv")
+    assert set(table["system"]) == {"-".join(sorted(["Fe", partner])) for partner in PARTNERS}
+    assert set(table["model"]) == {"own", "all", "weighted"}
+    assert (table["mae_low"] <= table["mae"]).all()
+    mean = table.groupby("model")["mae"].mean()
+    assert mean["all"] < mean["own"] < table["spread"].mean()
+
+
+def test_a_crystal_tells_nothing_of_itself(demo):
+    """Another value of a crystal that is left out changes no prediction of its sites."""
+    data = demo.data("moment")
+    system = (data.sites["formula"].str.contains("Al")).to_numpy()
+    crystal_of = data.sites["structure_id"].to_numpy()
+    chosen = crystal_of[system][0]
+    other = data._replace(target=np.where(crystal_of == chosen, 9.9, data.target))
+    plain = left_out_predictions(data, system, LEARNING)
+    changed = left_out_predictions(other, system, LEARNING)
+    own = crystal_of[system] == chosen
+    for model, values in plain.items():
+        np.testing.assert_allclose(values[own], changed[model][own])
+        if np.isfinite(values[~own]).all():
+            assert not np.allclose(values[~own], changed[model][~own])
+
+
+def test_no_system_is_large_enough(demo, tmp_path):
+    evaluate_systems(
+        demo.features,
+        demo.sites,
+        demo.representatives,
+        "vzz",
+        LEARNING,
+        tmp_path / "systems.csv",
+        tmp_path / "systems.png",
+    )
+    assert pd.read_csv(tmp_path / "systems.csv").empty
+    assert (tmp_path / "systems.png").exists()

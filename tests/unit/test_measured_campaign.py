@@ -47,7 +47,7 @@ def row(structure, formula, site, shift, field, tensors):
         "bhf_dipolar_orbit_t": np.zeros((len(tensors), 6)).tolist(),
         "bhf_t": 0.8 * field,
         "bhf_scaled_t": field,
-        "status": "converged",
+        **{f"{name}status": "converged" for name in ("", "isomer_shift_", "vzz_", "bhf_")},
     }
 
 
@@ -63,6 +63,7 @@ def results(tmp_path):
     for folder in ("sites", "calibration", "structures", "candidates"):
         (tmp_path / folder).mkdir()
     pd.DataFrame(ROWS).to_parquet(tmp_path / "sites" / "sites.parquet")
+    (tmp_path / "sites" / "dropped.csv").write_text("structure_id,site,rule,value\n")
     calibration = {"leave_one_out_rmse_mm_s": 0.06}
     (tmp_path / "calibration" / "calibration.json").write_text(json.dumps(calibration))
     index = [("Fe4X-1-a", "Fe4N", None), ("FeX-2-b", "FeTi", "mine")]
@@ -91,6 +92,7 @@ def computed(results):
         results / "sites" / "sites.parquet",
         results / "calibration" / "calibration.json",
         results / "structures" / "index.csv",
+        results / "sites" / "dropped.csv",
         read_measurement(SETTINGS),
     )
 
@@ -110,6 +112,18 @@ def test_computed_sites_keep_their_lines_and_get_the_errors_of_the_calibration(r
     np.testing.assert_allclose(shown, expected, atol=1e-5)
     assert other.sites[0].kind == "doublet"
     assert other.sites[0].quadrupole.mean == pytest.approx(0.366, abs=1e-3)
+
+
+def test_a_crystal_of_which_a_site_lacks_a_quantity_is_no_phase(results):
+    """Its other lines would be compared as if they were the whole phase."""
+    rows = [dict(row) for row in ROWS]
+    rows[1]["vzz_status"] = "failed"
+    pd.DataFrame(rows).to_parquet(results / "sites" / "sites.parquet")
+    assert [phase.name for phase in computed(results)] == ["mine"]
+    pd.DataFrame(ROWS[:1] + ROWS[2:]).to_parquet(results / "sites" / "sites.parquet")
+    dropped = "structure_id,site,rule,value\nFe4X-1-a,Fe2,bhf_out_of_range,99\n"
+    (results / "sites" / "dropped.csv").write_text(dropped)
+    assert [phase.name for phase in computed(results)] == ["mine"]
 
 
 def test_predictions_with_errors_become_priors(results):

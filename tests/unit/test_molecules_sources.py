@@ -187,6 +187,65 @@ def test_charge_of_a_file(tmp_path):
         read_molecule({**entry, "charge": 0})
 
 
+def _xyz(path, head, rows):
+    path.write_text(f"{len(rows)}\n{head}\n" + "\n".join(rows) + "\n")
+    return {"name": "m", "file": str(path)}
+
+
+SULFATE = [f"S 0 0 0 {2.0}"] + [
+    f"O {x} {y} {z} {-1.0}"
+    for x, y, z in ((0.86, 0.86, 0.86), (0.86, -0.86, -0.86), (-0.86, 0.86, -0.86))
+]
+SULFATE.append("O -0.86 -0.86 0.86 -1.0")
+
+
+@pytest.mark.parametrize(
+    ("head", "charge"),
+    [
+        ("charge=-2", -2),
+        ("total_charge=-2", -2),
+        ("-2 1", -2),
+        ("Properties=species:S:1:pos:R:3:initial_charges:R:1", -2),
+        ("Properties=species:S:1:pos:R:3:charges:R:1 charge=0", 0),
+        ("sulfate", 0),
+        ("12 5", 0),
+    ],
+)
+def test_all_the_ways_to_say_a_charge(head, charge, tmp_path):
+    """Of an even charge the count of electrons tells nothing."""
+    assert read_molecule(_xyz(tmp_path / "a.xyz", head, SULFATE))["charge"] == charge
+
+
+def test_charges_that_add_up_to_no_charge(tmp_path):
+    head = "Properties=species:S:1:pos:R:3:charges:R:1"
+    with pytest.raises(MoleculeError, match=r"add up to -2\.4, which is not whole; write charge="):
+        read_molecule(_xyz(tmp_path / "a.xyz", head, ["S 0 0 0 1.6", *SULFATE[1:]]))
+
+
+@pytest.mark.parametrize(
+    "head", ["multiplicity=3", "+0 3", "spin=2", "uhf=2", "spin_multiplicity=3"]
+)
+def test_an_open_shell_of_a_file_is_not_closed_in_silence(head, tmp_path):
+    rows = ["O 0 0 0", "H 0 0.757 0.586", "H 0 -0.757 0.586"]
+    entry = _xyz(tmp_path / "a.xyz", head, rows)
+    with pytest.raises(MoleculeError, match=r"a\.xyz says 2 unpaired electrons"):
+        read_molecule(entry)
+    assert read_molecule({**entry, "spin": 0})["formula"] == "H2O"
+    assert read_molecule(_xyz(tmp_path / "b.xyz", "multiplicity=1 spin=1", rows))["spin"] == 0
+
+
+def test_a_column_of_masses_names_isotopes(tmp_path):
+    head = "Properties=species:S:1:pos:R:3:masses:R:1"
+    rows = ["O 0 0 0 17.9992", "H 0 0.757 0.586 1.008", "H 0 -0.757 0.586 2.0141"]
+    masses = read_molecule(_xyz(tmp_path / "a.xyz", head, rows))["masses_amu"]
+    assert masses == pytest.approx([17.9991596, 1.008, 2.0141018])
+    plain = ["O 0 0 0 15.9994", *(row.rsplit(" ", 1)[0] + " 1.00794" for row in rows[1:])]
+    assert "masses_amu" not in read_molecule(_xyz(tmp_path / "b.xyz", head, plain))
+    odd = ["O 0 0 0 16.4", *plain[1:]]
+    with pytest.raises(MoleculeError, match=r"a mass of 16\.4 u, which no isotope has"):
+        read_molecule(_xyz(tmp_path / "c.xyz", head, odd))
+
+
 def _molfile(path, atoms, bonds, *more):
     lines = [f"{x:10.4f}{y:10.4f}{z:10.4f} {s:<3s} 0  0" for s, x, y, z in atoms]
     lines += [f"{i:3d}{j:3d}{order:3d}  0" for i, j, order in bonds]
@@ -261,3 +320,15 @@ def test_contacts_in_units_of_covalent_radii():
     assert (first, second) == (0, 1)
     assert not collides(["H", "H"], [[0, 0, 0], [0.32, 0, 0]])
     assert collides(["H", "H"], [[0, 0, 0], [0.30, 0, 0]])
+
+
+def test_molecules_beyond_reach_end_at_once(tmp_path):
+    """Every pair of 20,000 atoms would take 3 GB."""
+    path = tmp_path / "many.xyz"
+    path.write_text("20000\n\n" + "".join(f"H {3 * i} 0 0\n" for i in range(20_000)))
+    with pytest.raises(MoleculeError, match="20,000 atoms, at most 200 can be computed"):
+        read_molecule({"name": "many", "file": str(path)})
+    with pytest.raises(MoleculeError, match="302 atoms, at most 200"):
+        read_molecule({"name": "long", "smiles": "C" * 100})
+    with pytest.raises(MoleculeError, match="a SMILES of 2,001 characters"):
+        read_molecule({"name": "longer", "smiles": "C" * 2001})

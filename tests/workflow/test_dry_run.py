@@ -17,6 +17,7 @@ CRYSTALS = {
     **{"summarize_hyperfine": 1, "write_measured": 12, "calibrate": 1, "clean_sites": 1},
     **{"compare_measured": 1},
     **{"featurize_soap": 1, "select_representatives": 1, "evaluate_model": 4, "train_model": 4},
+    **{"evaluate_systems": 4, "evaluate_tensor": 1},
     **{"screen_candidates": 1, "predict_candidates": 1, "plot_mossbauer": 1, "mix_mossbauer": 1},
 }
 MEASURED = {"identify_phases": 1}
@@ -31,6 +32,8 @@ SMALL = {"sample_geometries": 3, "label_densities": 3, "run_trajectory": 2}
 TINY = BOTH | SMALL | {"write_crystal": 5, "compute_hyperfine": 5, "write_measured": 5}
 STUB = BOTH | SMALL | {"write_crystal": 6, "compute_hyperfine": 6, "write_measured": 6}
 STUB |= {"evaluate_model": 2, "train_model": 2, "sample_geometries": 4, "label_densities": 4}
+STUB |= {"evaluate_systems": 2}
+del STUB["evaluate_tensor"]  # it learns no gradient
 EXPECTED = {"config.yaml": DEMO, "tiny.yaml": TINY, "stub.yaml": STUB}
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from campaign import ROOT, Campaign, stub_library
+from campaign import CONFIGS, ROOT, Campaign, stub_library
+
+from dft2spectra.config import read_config
+from dft2spectra.finished import last_results
 
 TARGETS = ("all_structures", "all_hyperfine")
 CRYSTALS = 6
@@ -94,3 +97,20 @@ def test_full_before_the_first_job(campaign: Campaign, mount: Mount) -> None:
     assert "results/stub: No space left on device" in done.stdout
     assert not (results(campaign) / "logs").exists()
     assert campaign.planned(*TARGETS)["compute_hyperfine"] == CRYSTALS
+
+
+def test_read_only_after_the_end(campaign: Campaign, mount: Mount) -> None:
+    """A campaign that was finished and put away is no mistake: nothing is to be done."""
+    mount(campaign.folder, "size=16m")
+    populate(campaign)
+    files = [str(CONFIGS.parents[1] / "config.yaml"), str(CONFIGS / campaign.config)]
+    for path in last_results(read_config(files)):
+        (campaign.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (campaign.folder / path).touch()
+    mount(campaign.folder, "ro")
+    for arguments in ((), ("--dry-run",)):
+        done = campaign.run(*arguments)
+        assert done.returncode == 0
+        assert "Nothing to be done: results/stub has all" in done.stdout
+        assert "Read-only file system" in done.stdout
+        assert "Traceback" not in done.stdout

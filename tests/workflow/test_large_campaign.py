@@ -24,7 +24,7 @@ AFTER = {
     **{"screen_structures": 1, "write_crystal": 1, "compute_hyperfine": 1},
     **{"summarize_hyperfine": 1, "clean_sites": 1, "featurize_soap": 1},
     **{"select_representatives": 1, "evaluate_model": 1, "train_model": 1, "plot_mossbauer": 1},
-    **{"compare_measured": 1, "identify_phases": 1},
+    **{"compare_measured": 1, "identify_phases": 1, "evaluate_systems": 1},
 }
 
 

@@ -79,3 +79,22 @@ def test_results_alone_in_another_folder(copied: Campaign) -> None:
     own.write_text(yaml.safe_dump(settings), "utf-8")
     jobs = copied.planned("--configfile", str(own))
     assert jobs == ALL_DFT
+
+
+@pytest.mark.parametrize("left", [0, 40], ids=["empty", "cut off"])
+def test_a_crystal_that_a_crash_has_spoilt_is_written_again(copied: Campaign, left: int) -> None:
+    """Without a newer date, so that only the content tells."""
+    folder = copied.folder / "results" / "stub" / "structures"
+    (path,) = (folder / "crystals").glob("FeCo-*.json")
+    good = path.read_bytes()
+    when = path.stat().st_mtime_ns
+    path.write_bytes(good[:left])
+    os.utime(path, ns=(when, when))
+    said = copied.finish("all_hyperfine")
+    assert f"{path.name} is cut off and is written again" in said
+    assert path.read_bytes() == good
+    assert copied.planned("all_hyperfine") == {}
+
+    screened = folder / "accepted" / path.name
+    screened.write_bytes(screened.read_bytes()[:left])
+    assert copied.planned("all_structures")["screen_structures"] == 1

@@ -164,6 +164,24 @@ def test_a_clone_uses_the_sets_that_came_with_it(
     assert "retrieve_structures" not in cloned.planned(*OWN)
 
 
+def test_delete_all_output_spares_the_sets(cloned: Campaign) -> None:
+    """No database gives its answer of then again; what lies beside the results goes with them."""
+    results = cloned.folder / "results" / "stub"
+    before = sets(cloned)
+    files = [results / "sites" / "sites.parquet", results / "hyperfine" / "summary.csv"]
+    beside = results / "hyperfine" / ".summary.csv.kept"
+    for path in (*files, beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    said = cloned.finish("--delete-all-output", "--dry-run", *OWN)
+    assert "Would delete results/stub/sites/sites.parquet" in said
+    assert "retrieved" not in said
+    assert all(path.exists() for path in (*files, beside))
+    said = cloned.finish("--delete-all-output", *OWN)
+    assert not any(path.exists() for path in (*files, beside))
+    assert sets(cloned) == before
+
+
 def test_edited_filter_and_a_database_that_is_down(
     cloned: Campaign, project: MaterialsProject
 ) -> None:

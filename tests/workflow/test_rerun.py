@@ -9,7 +9,7 @@ import yaml
 from campaign import CONFIGS, Campaign
 
 SPECTRA = {"plot_mossbauer": 1, "mix_mossbauer": 1}
-MODELS = {"evaluate_model": 2, "train_model": 2, "predict_candidates": 1}
+MODELS = {"evaluate_model": 2, "evaluate_systems": 2, "train_model": 2, "predict_candidates": 1}
 FEATURES = {"featurize_soap": 1, "select_representatives": 1, **MODELS}
 SITES = {"clean_sites": 1, "compare_measured": 1, **FEATURES, **SPECTRA}
 ALL_DFT = {"compute_hyperfine": 6, "summarize_hyperfine": 1, "calibrate": 1, **SITES}

@@ -8,7 +8,7 @@ from typing import Any
 from dft2spectra.campaign.crystals import Crystals
 from dft2spectra.campaign.jobs import DftJobs, is_bundled
 from dft2spectra.campaign.molecules import Molecules
-from dft2spectra.campaign.sets import CampaignError, PinnedSets
+from dft2spectra.campaign.sets import CampaignError, PinnedSets, source_files
 from dft2spectra.config import split_gpaw
 from dft2spectra.config_messages import message
 from dft2spectra.crystals.reference import serves
@@ -129,6 +129,27 @@ class Campaign:
             _ = self.crystals.compounds
         if self.infrared and (found := list(mistakes(self._config))):
             raise CampaignError(message(self._config, found, self._files))
+
+    @property
+    def source_files(self) -> list[str]:
+        """Files that jobs read and nobody but the user writes.
+
+        Raises
+        ------
+        CampaignError
+            A source cannot be read.
+        """
+        paths = [entry["file"] for entry in self._config["measurements"]]
+        velocities = [entry.get("velocity", {}) for entry in self._config["measurements"]]
+        paths += [velocity.get("calibration") for velocity in velocities]
+        paths += [self._config["structures"]["design"]]
+        if self.mossbauer:
+            sources = self.sources + self._config["candidates"]["sources"]
+            try:
+                paths += source_files(sources, self.limits)
+            except ValueError as error:
+                raise CampaignError(str(error)) from error
+        return [path for path in paths if path]
 
     @property
     def unrelaxed(self) -> list[str]:

@@ -191,7 +191,7 @@ def _record(crystal: dict[str, Any], scratch: Path, xc: str) -> dict[str, Any]:
 def _compute(crystal: dict[str, Any], stem: Path, xc: str, path: Path) -> dict[str, Any]:
     """Equation of state of one crystal, computed by a process of its own; its log beside it."""
     write_json(f"{stem}.json", crystal)
-    command = [sys.executable, "-m", "dft2spectra.crystals.equation_of_state"]
+    command = [sys.executable, "-P", "-m", "dft2spectra.crystals.equation_of_state"]
     command += [f"{stem}.json", "--xc", xc, "--output", str(path)]
     how = run_child(command, f"{stem}.log", ONE_THREAD)
     if path.exists():

@@ -106,7 +106,7 @@ def _compute(
     """
     record.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [*launcher, sys.executable, "-m", "dft2spectra.crystals"]
+    command = [*launcher, sys.executable, "-P", "-m", "dft2spectra.crystals"]
     command += ["--structure", str(structure), "--settings", json.dumps(settings)]
     command += ["--output", str(record), "--log", str(log), "--lock-token", lock.owner.token]
     mpi = {"OMP_NUM_THREADS": "1", "GPAW_MPI_BACKEND": "cgpaw"} if launcher else {}

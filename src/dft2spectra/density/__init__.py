@@ -1,7 +1,10 @@
 """Charge-density models of two kinds and the one-shot Kohn–Sham step that they feed."""
 
+import atexit
 import hashlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numba
@@ -15,8 +18,15 @@ def _cache_of_this_version() -> str:
     """
     sources = sorted(Path(__file__).parent.glob("*.py"))
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(home) / "dft2spectra" / f"kernels-{state}")
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(home) / "dft2spectra" / f"kernels-{state}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written, as of many services: compiled by each process
+        own = tempfile.mkdtemp(prefix="dft2spectra-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        return own
+    return str(folder)
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:

@@ -80,6 +80,10 @@ class _Block(NamedTuple):
     where: np.ndarray  # (atoms, functions, 2 L + 1)
     place: slice  # of the unknowns
 
+    def of(self, chosen: np.ndarray) -> np.ndarray:
+        """Features of the chosen geometries, ascending; of all of them without a copy."""
+        return self.features if len(chosen) == len(self.features) else self.features[chosen]
+
 
 class CoefficientFit:
     """Equations of a model in coefficients; a context, whose matrices stand in temporary files.
@@ -263,7 +267,7 @@ class CoefficientFit:
         result = np.zeros((len(chosen), len(self.sizes)))
         for block in self.blocks:
             weights = unknowns[block.place].reshape(block.where.shape[1], -1)
-            mapped = block.features[chosen] @ weights.T
+            mapped = block.of(chosen) @ weights.T
             result[:, block.where] = mapped.transpose(0, 1, 3, 2)
         return result
 
@@ -272,7 +276,7 @@ class CoefficientFit:
         result = np.empty(self.unknowns)
         for block in self.blocks:
             own = pull[:, block.where].transpose(2, 0, 1, 3)
-            turned = block.features[chosen].reshape(-1, block.features.shape[3])
+            turned = block.of(chosen).reshape(-1, block.features.shape[3])
             result[block.place] = (own.reshape(len(own), -1) @ turned).ravel()
         return result
 
@@ -338,7 +342,7 @@ class CoefficientFit:
         """About the diagonal of the equations, and least squares of the fitted coefficients."""
         diagonal, start = np.empty(self.unknowns), np.empty(self.unknowns)
         for block in self.blocks:
-            turned = block.features[chosen].reshape(-1, block.features.shape[3])
+            turned = block.of(chosen).reshape(-1, block.features.shape[3])
             square = (turned**2).sum(axis=0)
             sizes = (self.sizes[block.where] ** 2).mean(axis=(0, 2))
             diagonal[block.place] = np.outer(sizes, square).ravel()

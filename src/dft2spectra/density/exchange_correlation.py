@@ -128,15 +128,20 @@ def half_matrix(
     return matrix
 
 
-def output_density(values: np.ndarray, half: np.ndarray, rows: int) -> np.ndarray:
-    """Rows (rows, N) of the density of doubly occupied orbitals ``half`` (nao, occupied)."""
-    rho = np.empty((rows, values.shape[1]))
-    psi = half.T @ values[0].T
+def occupied_orbitals(values: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Occupied orbitals ``half`` (nao, occupied) and their gradients, (1 or 4, occupied, N)."""
+    return np.array([half.T @ row.T for row in values])
+
+
+def output_density(orbitals: np.ndarray, rows: int) -> np.ndarray:
+    """Rows (rows, N) of the density of doubly occupied orbitals (1 or 4, occupied, N)."""
+    psi = orbitals[0]
+    rho = np.empty((rows, psi.shape[1]))
     rho[0] = 2 * np.einsum("ip,ip->p", psi, psi)
     if rows > TAU:
         rho[TAU] = 0.0
-    for axis in range(1, len(values)):
-        slope = half.T @ values[axis].T
+    for axis in range(1, len(orbitals)):
+        slope = orbitals[axis]
         rho[axis] = 4 * np.einsum("ip,ip->p", psi, slope)
         if rows > TAU:
             rho[TAU] += np.einsum("ip,ip->p", slope, slope)

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
+from dft2spectra.arrays import DamagedFileError, read_arrays, refuse_not_finite
 from dft2spectra.density import coefficient_model, model
 from dft2spectra.density.coefficient_model import CoefficientModel
 from dft2spectra.density.model import DensityModel
@@ -33,14 +32,19 @@ def read_model(path: str | Path) -> Predictor:
     Raises
     ------
     ModelError
-        The file is no density model or of another version.
+        The file is damaged or no density model, of another version, or holds a number that is not
+        finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-            card = json.loads(str(arrays.pop("card")))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is no readable density model: {error}") from error
+        arrays = read_arrays(path)
+        card = json.loads(str(arrays.pop("card")))
+        if not isinstance(card, dict):
+            raise TypeError("its card is no table of keys")
+        refuse_not_finite(path, arrays, arrays)
+    except DamagedFileError as error:
+        raise _unreadable(path, error.why) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _unreadable(path, str(error)) from error
     # Files of the time when there was one kind do not name it.
     kind = MODELS.get(card.get("kind", JACOBI_LEGENDRE))
     wanted = kind.format_version if kind else None
@@ -52,5 +56,12 @@ def read_model(path: str | Path) -> Predictor:
     kept = {k: v for k, v in card.items() if k not in OUTSIDE_CARD}
     try:
         return kind.from_file(tuple(card["species"]), card["settings"], arrays, kept)
-    except KeyError as error:
-        raise ModelError(f"{path} is no readable density model: {error}") from error
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: str | Path, why: str) -> ModelError:
+    return ModelError(
+        f"{path} is no readable density model: {why}; remove it and start again, and it is fitted "
+        "anew"
+    )

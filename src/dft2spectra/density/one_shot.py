@@ -19,7 +19,7 @@ __all__ = ["OneShot", "OneShotError", "Result"]
 
 # Covers atoms, coulomb, exchange_correlation, frame, grid, harris_foulkes, pauli_atoms, orbitals,
 # shells and tables.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 
 class OneShot:

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.velocitydistribution import thermalize_momenta
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.dynamics.chunks import Arrays
 from dft2spectra.dynamics.energy import correlation_steps
 from dft2spectra.dynamics.integration import Run, integrate
@@ -101,8 +102,7 @@ def read_state(states_npz: str | Path, number: int) -> tuple[Atoms, int]:
     IndexError
         If the thermostatted run was stopped before it came to this state, or it was not asked for.
     """
-    with np.load(states_npz, allow_pickle=False) as file:
-        states = dict(file)
+    states = read_arrays(states_npz)
     if not 0 <= number < len(states["step"]):
         raise IndexError(
             f"{states_npz}: no state {number}, {len(states['step'])} of {states['requested']} are"

@@ -1,7 +1,6 @@
 """The finished trajectory: one file of arrays, and extended XYZ for viewers."""
 
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ase import Atoms
 from ase.io import write
 from numpy.typing import NDArray
 
+from dft2spectra.arrays import DamagedFileError, read_arrays
 from dft2spectra.dynamics.chunks import Arrays, merged_samples
 from dft2spectra.dynamics.energy import LEAST_SAMPLES, energy_drift
 from dft2spectra.records import whole_file
@@ -119,10 +119,9 @@ def read_output(output_npz: str | Path, identity: str) -> Arrays | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = str(file["identity"])
-            result = dict(file) if found == identity else None
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        found = str(read_arrays(path, ["identity"])["identity"])
+        result = read_arrays(path) if found == identity else None
+    except DamagedFileError as error:
         logger.warning("%s is no trajectory (%s): written again", path, error)
         return None
     if result is None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 from ase import Atoms
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.dynamics.chunks import Arrays, ChunkBuffer
 from dft2spectra.dynamics.equilibration import read_state
 from dft2spectra.dynamics.integration import Run, check_start, integrate
@@ -76,8 +76,7 @@ def run_from_state(
     ValueError
         If the states were made for fewer trajectories.
     """
-    with np.load(states_npz, allow_pickle=False) as file:
-        states = dict(file)
+    states = read_arrays(states_npz)
     if number >= states["requested"]:
         raise ValueError(f"{states_npz} was made for {states['requested']} trajectories")
     if number < len(states["step"]):

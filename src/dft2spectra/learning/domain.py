@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.learning.soap import Features, distance_scale
 from dft2spectra.records import whole_file
 
@@ -73,11 +74,11 @@ def write_domain(path: str | Path, domain: Domain) -> None:
 
 def read_domain(path: str | Path) -> Domain:
     """Read what :func:`write_domain` wrote."""
-    with np.load(path) as data:
-        return Domain(
-            data["points"],
-            data["scale"],
-            data["structure_id"],
-            data["elements"],
-            float(data["limit"]),
-        )
+    data = read_arrays(path, Domain._fields)
+    return Domain(
+        data["points"],
+        data["scale"],
+        data["structure_id"],
+        data["elements"],
+        float(data["limit"]),
+    )

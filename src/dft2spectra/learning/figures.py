@@ -11,22 +11,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dft2spectra.columns import Site
+from dft2spectra.columns import TARGETS, Site
 from dft2spectra.figures import STYLE, save_figure
+from dft2spectra.learning.metrics import UNITS
 
-AXIS_LABELS = {
-    Site.MOMENT: "moment (µB)",
-    Site.ISOMER_SHIFT: "isomer shift (mm/s)",
-    Site.VZZ: "Vzz (10²¹ V/m²)",
-    Site.BHF: "hyperfine field (T)",
+NAMES = {
+    "moment": "moment",
+    "isomer_shift": "isomer shift",
+    "vzz": "Vzz",
+    "bhf": "hyperfine field",
 }
-UNITS = {Site.MOMENT: "µB", Site.ISOMER_SHIFT: "mm/s", Site.VZZ: "10²¹ V/m²", Site.BHF: "T"}
+AXIS_LABELS = {column: f"{NAMES[name]} ({UNITS[name]})" for name, column in TARGETS.items()}
 
 TITLES = {
-    "xgboost": "XGBoost committee",
+    "xgboost": "XGBoost",
     "kernel": "Matérn kernel",
     "mean_of_both": "mean of XGBoost and kernel",
     "linear": "ridge regression",
+    "mean": "mean",
 }
 DOT, BASELINE, OUTSIDE = "#1f5a94", "#b06a1f", "#9a9a9a"
 BARS_SHOWN = 20
@@ -69,7 +71,7 @@ def plot_parity(
             axis.set_xlabel(f"calculated {AXIS_LABELS[column]}")
             axis.set_ylabel(f"predicted {AXIS_LABELS[column]}")
             axis.set_title(TITLES[name])
-            note = _score_text(metrics["models"][name], UNITS[column])
+            note = _score_text(metrics["models"][name], UNITS[metrics["target"]])
             if not inside.all():
                 note += f"\n{int((~inside).sum())} beyond the frame"
             axis.text(0.03, 0.97, note, transform=axis.transAxes, va="top", fontsize=8)

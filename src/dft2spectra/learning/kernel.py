@@ -103,13 +103,13 @@ def fit_kernel(
         matrix = kernel(points, points, 0.0) if linear else matern(distance, length) + CONSTANT
         for penalty in PENALTIES:
             inverse = _inverse(matrix, penalty)
-            residual = _left_out(inverse, deviation, folds)[0]
+            residual = left_out(inverse, deviation, folds)[0]
             error = float(np.mean(residual[tested] ** 2))
             if error < best[0]:
                 best = (error, length, penalty)
     _, length, penalty = best
     inverse = _inverse(kernel(points, points, length), penalty)
-    residual, members = _left_out(inverse, deviation, folds)
+    residual, members = left_out(inverse, deviation, folds)
     coefficients = np.column_stack([inverse @ deviation, members])
     hidden = np.asarray(target, dtype=float) - residual
     return KernelModel(points, scale, length, penalty, centre, coefficients, hidden)
@@ -117,11 +117,16 @@ def fit_kernel(
 
 def _inverse(matrix: np.ndarray, penalty: float) -> np.ndarray:
     size = float(np.mean(np.diag(matrix))) - CONSTANT
-    regular = matrix + penalty * (size or 1.0) * np.eye(len(matrix))
+    return inverse_of(matrix, penalty * (size or 1.0))
+
+
+def inverse_of(matrix: np.ndarray, penalty: float) -> np.ndarray:
+    """Inverse (n, n) of a kernel matrix with a penalty on its diagonal."""
+    regular = matrix + penalty * np.eye(len(matrix))
     return cho_solve(cho_factor(regular), np.eye(len(matrix)))
 
 
-def _left_out(
+def left_out(
     inverse: np.ndarray, target: np.ndarray, folds: Folds
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors of rows predicted without their part (n,), and coefficients without each part.

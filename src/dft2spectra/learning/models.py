@@ -23,6 +23,12 @@ import numpy as np
 import pandas as pd
 import xgboost
 
+from dft2spectra.arrays import (
+    MAX_BYTES,
+    DamagedFileError,
+    read_arrays,
+    refuse_not_finite,
+)
 from dft2spectra.learning.baselines import LinearModel, fit_linear
 from dft2spectra.learning.committee import predict_committee, train_committee
 from dft2spectra.learning.kernel import KernelModel, fit_kernel
@@ -162,10 +168,24 @@ def write_learner(folder: str | Path, learner: Learner) -> None:
 
 def read_learner(folder: str | Path) -> Learner:
     """Read what :func:`write_learner` wrote."""
-    booster = xgboost.Booster(model_file=Path(folder) / "model.ubj")
-    with np.load(Path(folder) / "kernel.npz") as data:
-        stored = {name: data[name] for name in data.files}
+    booster = _read_booster(Path(folder) / "model.ubj")
+    path = Path(folder) / "kernel.npz"
+    stored: dict[str, Any] = read_arrays(
+        path, [*KernelModel._fields, "target", "fold", "hidden_of_trees"]
+    )
+    refuse_not_finite(path, stored, [name for name in KernelModel._fields if name != "hidden"])
     numbers = {name: float(stored[name]) for name in ("length", "penalty", "centre")}
     arrays = {name: stored[name] for name in ("points", "scale", "coefficients", "hidden")}
     kernel = KernelModel(**(numbers | arrays))
     return Learner(booster, kernel, stored["target"], stored["fold"], stored["hidden_of_trees"])
+
+
+def _read_booster(path: Path) -> xgboost.Booster:
+    """Trees from their file; what XGBoost says of a damaged one is an inner trace of addresses."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DamagedFileError(path, f"it has {size / 1e9:.3g} GB")
+    try:
+        return xgboost.Booster(model_file=path)
+    except (xgboost.core.XGBoostError, MemoryError) as error:
+        raise DamagedFileError(path, "XGBoost finds no whole model in it") from error

@@ -55,6 +55,7 @@ import pandas as pd
 from ase import Atoms
 from dscribe.descriptors import SOAP
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.columns import Site
 from dft2spectra.learning.species import SPECIES, species_weights
 from dft2spectra.records import read_json, whole_file
@@ -278,16 +279,17 @@ def featurize(
 
 def read_features(path: str | Path) -> Features:
     """Read what :func:`featurize` wrote."""
-    with np.load(path) as data:
-        return Features(
-            data["X"],
-            data["structure_id"],
-            data["site"],
-            data["role"],
-            data["feature_names"],
-            json.loads(str(data["soap"])),
-            json.loads(str(data["species_map"])),
-        )
+    columns = ("X", "structure_id", "site", "role", "feature_names")
+    data = read_arrays(path, [*columns, "soap", "species_map"])
+    return Features(
+        data["X"],
+        data["structure_id"],
+        data["site"],
+        data["role"],
+        data["feature_names"],
+        json.loads(str(data["soap"])),
+        json.loads(str(data["species_map"])),
+    )
 
 
 def distance_scale(features: Features) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dft2spectra.columns import Site
 from dft2spectra.figures import new_figure, save_figure
-from dft2spectra.learning.figures import AXIS_LABELS
+from dft2spectra.learning.figures import AXIS_LABELS, TITLES
 from dft2spectra.learning.metrics import UNITS
 from dft2spectra.learning.models import MODELS
 
@@ -18,13 +18,6 @@ COLOURS = {
     "mean_of_both": "#3c7d4f",
     "linear": "#8a5a9e",
     "mean": "#9a9a9a",
-}
-LABELS = {
-    "xgboost": "XGBoost",
-    "kernel": "Matérn kernel",
-    "mean_of_both": "mean of both",
-    "linear": "ridge regression",
-    "mean": "mean",
 }
 
 
@@ -48,7 +41,7 @@ def plot_splits(
             ecolor="black",
         )
         first = split == splits[0]
-        top.set_yticks(places, [LABELS[model] for model in MODELS] if first else [])
+        top.set_yticks(places, [TITLES[model] for model in MODELS] if first else [])
         top.set_title(f"{split.replace('_', ' ')} left out", fontsize=8.5)
         top.set_xlabel(f"MAE ({unit})")
         for place, r2 in zip(places, rows["r2"], strict=True):

@@ -17,6 +17,7 @@ from dft2spectra.measured.absorber import Source
 from dft2spectra.measured.drive import WAVEFORMS, Drive, find_folding_channel, reduced
 from dft2spectra.measured.fit import Fit, fit, start_areas
 from dft2spectra.measured.model import NATURAL_MM_S, Instrument, Model
+from dft2spectra.measured.patterns import SEXTET_PER_T
 from dft2spectra.measured.phases import PhasePrior, Prior, SitePrior
 from dft2spectra.measured.spectrum import Spectrum, SpectrumError
 
@@ -251,7 +252,7 @@ def _maxima(spectrum: Spectrum, waveform: str, centre: float) -> list[float]:
     """Maximum velocities at which the sextet of α-Fe lies on the dips, the best few."""
     n = len(spectrum.counts)
     dip = np.where(spectrum.used, np.maximum(1.0 - spectrum.counts / spectrum.baseline, 0.0), 0.0)
-    lines = np.array([-5.3285, -3.0835, -0.8385, 0.8385, 3.0835, 5.3285])
+    lines = SEXTET_PER_T * IRON_FIELD_T
     weight = np.array([3.0, 2.0, 1.0, 1.0, 2.0, 3.0])
     found = []
     u, _, _ = reduced(Drive(n, waveform, 1, 1.0, centre))

@@ -21,6 +21,7 @@ from dft2spectra.spectra.components import read_measurement
 CAMPAIGN = "campaign"
 # Where a campaign keeps what it knows of phases.
 SITES = "sites/sites.parquet"
+DROPPED = "sites/dropped.csv"
 CALIBRATION = "calibration/calibration.json"
 INDEX = "structures/index.csv"
 RANKED = "candidates/ranked.csv"
@@ -37,7 +38,7 @@ def measurement_files(entry: Mapping[str, Any], results: str | Path, predicted: 
     calibration = entry.get("velocity", {}).get("calibration")
     files = [entry["file"], *([calibration] if calibration else []), *bundled_files()]
     if entry.get("candidates", CAMPAIGN) == CAMPAIGN:
-        files += [f"{results}/{name}" for name in (SITES, CALIBRATION, INDEX)]
+        files += [f"{results}/{name}" for name in (SITES, DROPPED, CALIBRATION, INDEX)]
         files += [f"{results}/{RANKED}"] if predicted else []
     return files
 
@@ -87,6 +88,7 @@ def _candidates(
             results / SITES,
             results / CALIBRATION,
             results / INDEX,
+            results / DROPPED,
             read_measurement(settings),
         )
         learned = predicted_phases(results / RANKED) if predicted else []

@@ -39,16 +39,19 @@ def computed_phases(
     sites_parquet: str | Path,
     calibration_json: str | Path,
     index_csv: str | Path,
+    dropped_csv: str | Path,
     measurement: Measurement,
 ) -> list[PhasePrior]:
     """Phases of a site table, their moments along the direction of the measurement.
 
     The scaled field is taken: raw contact fields of density functionals are low. A crystal with a
-    site that lacks a quantity is left out: the areas of its other sites would be wrong.
+    site that lacks a quantity, or that cleaning dropped, is left out: the areas of its other sites
+    would be wrong.
     """
     table = pd.read_parquet(sites_parquet)
     whole = has_spectrum(table).groupby(table[Site.STRUCTURE_ID]).transform("all")
-    table = table[whole]
+    torn = pd.read_csv(dropped_csv, dtype={"structure_id": str})["structure_id"]
+    table = table[whole & ~table[Site.STRUCTURE_ID].isin(torn)]
     index = pd.read_csv(index_csv, dtype={"structure_id": str, "formula": str, "name": str})
     names = index.set_index("structure_id")["name"].dropna().to_dict()
     error = mean_shift_error(read_json(calibration_json))

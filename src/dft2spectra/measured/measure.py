@@ -14,6 +14,7 @@ from dft2spectra.measured.drive import Drive
 from dft2spectra.measured.figure import component_label, draw_measurement
 from dft2spectra.measured.fit import Fit, fit
 from dft2spectra.measured.identify import Identification, identify_phases
+from dft2spectra.measured.patterns import SEXTET_PER_T
 from dft2spectra.measured.phases import PhasePrior
 from dft2spectra.measured.readers import read_spectrum
 from dft2spectra.measured.setup import Setup, fold, halves_disagree, prepare
@@ -131,7 +132,7 @@ def _doubts(result: Identification, spectrum: Spectrum) -> list[str]:
         for i, site in enumerate(phase.sites):
             if site.field is None:
                 continue
-            outer = 5.3285 / 33.0 * found[f"{number}.{i}.field"]
+            outer = SEXTET_PER_T.max() * found[f"{number}.{i}.field"]
             if outer > reach:
                 warnings.append(
                     f"{phase.name}, {site.label}: the outer lines lie beyond the measured range"

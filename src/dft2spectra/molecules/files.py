@@ -4,7 +4,7 @@ As files of crystals, it is read in a child with limits, see :mod:`dft2spectra.f
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ import numpy as np
 
 from dft2spectra.foreign import TooMuchError, read_one
 from dft2spectra.terminal import harmless
-from dft2spectra.xyz_files import XyzError, charge_of, read_frames
+from dft2spectra.xyz_files import Frame, XyzError, charge_of, read_frames, unpaired_of
 
 IN_CHILD = "dft2spectra.molecules.files:read_here"
 MAX_FILE_BYTES = 10_000_000
@@ -28,8 +28,9 @@ def read_geometry(path: Path) -> dict[str, Any]:
     -------
     dict
         ``symbols``; ``positions_ang`` (n, 3); ``mass_numbers``, ``None`` for an atom of the natural
-        mixture; ``charge``, ``None`` if the file does not say it. Of a flat drawing without
-        hydrogen, from which a geometry has to be made, its ``smiles`` alone.
+        mixture; ``charge``, ``None`` if the file does not say it; ``unpaired`` electrons, where it
+        can say them. Of a flat drawing without hydrogen, from which a geometry has to be made, its
+        ``smiles`` alone.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def _from_xyz(path: Path) -> dict[str, Any]:
         if len(frames) != 1:
             raise ValueError(f"holds {len(frames)} frames; one is wanted")
         (frame,) = frames
-        charge = charge_of(frame)
+        charge, unpaired = charge_of(frame), unpaired_of(frame)
     except XyzError as error:
         raise ValueError(f"cannot be read: {error}") from None
     if any(frame.periodic):
@@ -112,9 +113,21 @@ def _from_xyz(path: Path) -> dict[str, Any]:
     return {
         "symbols": [_known(symbol) for symbol in frame.symbols],
         "positions_ang": frame.positions.tolist(),
-        "mass_numbers": frame.mass_numbers,
+        "mass_numbers": _isotopes(frame),
         "charge": charge,
+        "unpaired": unpaired,
     }
+
+
+def _isotopes(frame: Frame) -> list[int | None]:
+    """Mass numbers by the words of the species, else by a column of masses."""
+    if frame.masses is None:
+        return frame.mass_numbers
+    from ase.data import atomic_numbers
+
+    numbers = [atomic_numbers[_known(symbol)] for symbol in frame.symbols]
+    by_mass = _mass_numbers(frame.masses, numbers)
+    return [said or own for said, own in zip(frame.mass_numbers, by_mass, strict=True)]
 
 
 def _known(symbol: str) -> str:
@@ -194,18 +207,42 @@ def _from_ase(path: Path) -> dict[str, Any]:
     return {
         "symbols": symbols,
         "positions_ang": np.asarray(atoms.positions).tolist(),
-        "mass_numbers": _mass_numbers(atoms),
+        "mass_numbers": (
+            _mass_numbers(atoms.get_masses(), atoms.numbers)
+            if atoms.has("masses")
+            else [None] * len(atoms)
+        ),
         "charge": None if charge is None else round(charge),
+        "unpaired": _unpaired(atoms, parameters),
     }
 
 
-def _mass_numbers(atoms: Any) -> list[int | None]:
-    """Isotopes of atoms whose masses the file says."""
+def _unpaired(atoms: Any, parameters: dict[str, Any]) -> int:
+    """Unpaired electrons by the multiplicity of an input file, else by the atoms' moments."""
+    if parameters.get("mult") is not None:
+        return int(parameters["mult"]) - 1
+    return round(abs(float(np.asarray(atoms.get_initial_magnetic_moments()).sum())))
+
+
+def _mass_numbers(masses: Iterable[float], numbers: Iterable[int]) -> list[int | None]:
+    """Isotopes of atoms with these masses (u) and atomic numbers; ``None`` of the natural mixture.
+
+    Raises
+    ------
+    ValueError
+        A mass is that of no nucleus of its element.
+    """
     from ase.data import atomic_masses
 
-    if not atoms.has("masses"):
-        return [None] * len(atoms)
-    return [
-        None if abs(mass - atomic_masses[number]) < 0.02 else round(float(mass))
-        for mass, number in zip(atoms.get_masses(), atoms.numbers, strict=True)
-    ]
+    found: list[int | None] = []
+    for mass, number in zip(map(float, masses), numbers, strict=True):
+        near = abs(mass - atomic_masses[number])
+        if near < 0.02:
+            found.append(None)
+        elif abs(mass - np.round(mass)) < 0.15 and mass > 0.5:
+            found.append(round(mass))
+        elif near < 0.1:  # a mean of older tables
+            found.append(None)
+        else:
+            raise ValueError(f"gives an atom a mass of {mass:g} u, which no isotope has")
+    return found

@@ -6,7 +6,6 @@ the order of the batch.
 
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dft2spectra.arrays import DamagedFileError, read_arrays
 from dft2spectra.columns import Status
 from dft2spectra.locks import Lock, output_lock
 from dft2spectra.molecules.contacts import COLLISION, closest_contact
@@ -205,11 +205,10 @@ def _label_all(
 def _is_whole(path: Path, names: Sequence[str], identities: Sequence[str]) -> bool:
     """Whether a batch file is there and holds the labels of these geometries."""
     try:
-        with np.load(path) as data:
-            found = data["frame"].tolist(), data["identity"].tolist()
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        data = read_arrays(path, ["frame", "identity"])
+    except (OSError, DamagedFileError):
         return False  # none, or none of ours
-    return found == (list(names), list(identities))
+    return data["frame"].tolist() == list(names) and data["identity"].tolist() == list(identities)
 
 
 def outcomes(
@@ -229,11 +228,11 @@ def outcomes(
     """
     output = Path(output_npz)
     try:
-        with np.load(output) as data:
-            if str(data["settings_hash"]) == settings_hash(settings):
-                columns = [data[key].tolist() for key in ("status", "reason", "seconds")]
-                return list(zip(*columns, strict=True))
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        data = read_arrays(output, ["settings_hash", "status", "reason", "seconds"])
+        if str(data["settings_hash"]) == settings_hash(settings):
+            columns = [data[key].tolist() for key in ("status", "reason", "seconds")]
+            return list(zip(*columns, strict=True))
+    except (OSError, ValueError):
         pass  # none, or none of ours
     found: list[tuple[str, str, float]] = []
     if molecule is None:
@@ -259,9 +258,9 @@ def read_labels(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
     """
     labels: list[dict[str, Any]] = []
     for path in paths:
-        with np.load(path) as data:
-            common = {key: _plain(data[key]) for key in COMMON}
-            columns = {key: data[key] for key in (*FRAME, *LABEL)}
+        data = read_arrays(path, [*COMMON, *FRAME, *LABEL])
+        common = {key: _plain(data[key]) for key in COMMON}
+        columns = {key: data[key] for key in (*FRAME, *LABEL)}
         if labels and any(common[key] != labels[0][key] for key in COMMON):
             raise ValueError(f"{path}: of another molecule or other settings than the files before")
         for row in range(len(columns["frame"])):
@@ -306,10 +305,10 @@ def _failure(
 def _read_part(path: Path, identity: str) -> dict[str, Any] | None:
     """Label of a part file; ``None`` where there is none of this identity."""
     try:
-        with np.load(path) as data:
-            if str(data["identity"]) == identity:
-                return {key: _plain(data[key]) for key in LABEL}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        data = read_arrays(path, ["identity", *LABEL])
+        if str(data["identity"]) == identity:
+            return {key: _plain(data[key]) for key in LABEL}
+    except (OSError, DamagedFileError):
         pass  # none, or none of ours
     return None
 

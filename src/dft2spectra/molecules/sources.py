@@ -23,6 +23,9 @@ ENTRY_KEYS = ("name", "smiles", "file", "charge", "spin")
 # Names become folders and parts of file names, with room for what is put behind them.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 MAX_NAME = 100
+# Larger ones are out of reach of the DFT, and of what is done here for every pair of atoms.
+MAX_ATOMS = 200
+MAX_SMILES = 2000
 # Shortest distance of all in units of covalent radii; beyond, no two atoms are bonded.
 LONGEST_BOND = 1.5
 # Start of RDKit's embedding: one number, so that a SMILES gives one geometry.
@@ -75,7 +78,7 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
         atoms, own_charge, isotopes = _from_smiles(name, str(entry["smiles"]))
         charge, origin = _agreed(entry, own_charge, "SMILES"), f"SMILES {entry['smiles']}"
     elif "file" in entry:
-        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]))
+        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]), "spin" in entry)
         if stated is not None:
             charge = _agreed(entry, stated, "file")
         origin = f"file {harmless(str(entry['file']))}{made}"
@@ -143,6 +146,10 @@ def _whole_number(entry: Mapping[str, Any], key: str, name: str) -> int:
 
 def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int, list[int | None]]:
     """Atoms, charge and mass numbers of a SMILES."""
+    if len(smiles) > MAX_SMILES:
+        raise MoleculeError(
+            f"{name}: a SMILES of {len(smiles):,d} characters, at most {MAX_SMILES}"
+        )
     # Imported here: molecules by name or file need no RDKit.
     from rdkit import Chem, rdBase
     from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers
@@ -162,6 +169,7 @@ def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int, list[int | None]]:
     if radicals:
         raise MoleculeError(_open_shell(name, f"the SMILES {smiles} has {radicals} unpaired"))
     molecule = Chem.AddHs(molecule)
+    _check_size(name, molecule.GetNumAtoms())
     # RDKit's type hints have the attributes wrong.
     parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = EMBEDDING_SEED
@@ -178,7 +186,9 @@ def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int, list[int | None]]:
     return atoms, Chem.GetFormalCharge(molecule), isotopes
 
 
-def _from_file(name: str, path: Path) -> tuple[Atoms, int | None, list[int | None], str]:
+def _from_file(
+    name: str, path: Path, spin_said: bool
+) -> tuple[Atoms, int | None, list[int | None], str]:
     """Atoms, charge if the file says it, mass numbers, and what was made of a drawing."""
     if not path.is_file():
         raise MoleculeError(f"{name}: no file {harmless(str(path))}")
@@ -189,6 +199,9 @@ def _from_file(name: str, path: Path) -> tuple[Atoms, int | None, list[int | Non
     if "smiles" in found:
         atoms, charge, isotopes = _from_smiles(name, found["smiles"])
         return atoms, charge, isotopes, f", drawn flat without hydrogen: SMILES {found['smiles']}"
+    if found.get("unpaired") and not spin_said:
+        raise MoleculeError(_open_shell(name, f"{path.name} says {found['unpaired']} unpaired"))
+    _check_size(name, len(found["symbols"]))
     atoms = Atoms(found["symbols"], positions=found["positions_ang"])
     return atoms, found["charge"], found["mass_numbers"], ""
 
@@ -242,6 +255,11 @@ def _check_distances(name: str, atoms: Atoms) -> None:
             f"{name}: no two atoms are bonded, the closest are at {ratio:.2f} of the sum of their "
             "covalent radii; are the coordinates in Å?"
         )
+
+
+def _check_size(name: str, count: int) -> None:
+    if count > MAX_ATOMS:
+        raise MoleculeError(f"{name}: {count:,d} atoms, at most {MAX_ATOMS} can be computed")
 
 
 def _check_geometry(name: str, atoms: Atoms) -> None:

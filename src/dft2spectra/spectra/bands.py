@@ -21,6 +21,9 @@ from scipy.signal import find_peaks
 from dft2spectra.columns import Band
 from dft2spectra.spectra.dipole import Spectrum
 
+# Side lobes of a window: largest part of the height of their line, and how many resolutions away
+# they can be (F. J. Harris, Proc. IEEE 66, 51 (1978): 2.7 % for Hann, the first at 1.7).
+SIDE_LOBES = {"hann": (0.03, 5.0)}
 # A band ends where the spectrum has fallen to this part of its height.
 FOOT = 0.005
 
@@ -47,7 +50,7 @@ def peaks(spectrum: Spectrum, prominence: float) -> list[dict[Band, float]]:
         Spectrum with all its trajectories.
     prominence
         Least prominence of a band, as a part of the highest point of the mean spectrum. Bands stand
-        at least the resolution apart.
+        at least the resolution apart. What a side lobe of the window can make is none.
 
     Returns
     -------
@@ -70,6 +73,7 @@ def peaks(spectrum: Spectrum, prominence: float) -> list[dict[Band, float]]:
         return []
     apart = max(1, math.ceil(spectrum.transform.resolution_cm1 / (x[1] - x[0])))
     tops, _ = find_peaks(mean, prominence=prominence * highest, distance=apart)
+    tops = _without_side_lobes(tops, spectrum)
     valleys = [
         left + int(np.argmin(mean[left : right + 1])) for left, right in itertools.pairwise(tops)
     ]
@@ -80,6 +84,15 @@ def peaks(spectrum: Spectrum, prominence: float) -> list[dict[Band, float]]:
     ]
 
 
+def _without_side_lobes(tops: np.ndarray, spectrum: Spectrum) -> np.ndarray:
+    """The maxima that are too high for a side lobe of a line nearby."""
+    part, reach = SIDE_LOBES.get(spectrum.transform.window, (0.0, 0.0))
+    x, mean = spectrum.wavenumber_cm1, spectrum.absorption
+    near = np.abs(np.subtract.outer(x[tops], x[tops])) <= reach * spectrum.transform.resolution_cm1
+    highest = np.where(near, mean[tops], 0.0).max(axis=1, initial=0.0)
+    return np.asarray(tops[mean[tops] > part * highest])
+
+
 def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float]:
     x, mean, each = spectrum.wavenumber_cm1, spectrum.absorption, spectrum.trajectories
     height = mean[top]
@@ -87,9 +100,11 @@ def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float
     low, high = (x[start] if math.isnan(low) else low), (x[end] if math.isnan(high) else high)
     inside = slice(np.searchsorted(x, low, side="left"), np.searchsorted(x, high, side="right"))
     left, right = _crossings(x, mean, top, start, end, 0.5 * height)
-    areas = integral(x, each, low, high)
     count = len(each)
     several = count > 1
+    area, area_error = _area(x, each, low, high)
+    equal = spectrum.equipartition
+    at_kt, at_kt_error = (math.nan, math.nan) if equal is None else _area(x, equal, low, high)
     own = np.array([_vertex(x[inside], y[inside]) for y in each])
     # Mean spectra that leave one trajectory out.
     left_out = (
@@ -101,14 +116,22 @@ def _row(spectrum: Spectrum, top: int, start: int, end: int) -> dict[Band, float
         Band.POSITION: _vertex(x[inside], mean[inside]),
         Band.POSITION_ERROR: math.sqrt(count - 1) * float(left_out.std()),
         Band.POSITION_SPREAD: float(own.std(ddof=1)) if several else math.nan,
-        Band.INTENSITY: float(areas.mean()),
-        Band.INTENSITY_ERROR: (
-            float(areas.std(ddof=1)) / math.sqrt(count) if several else math.nan
-        ),
+        Band.INTENSITY: area,
+        Band.INTENSITY_ERROR: area_error,
+        Band.EQUIPARTITION: at_kt,
+        Band.EQUIPARTITION_ERROR: at_kt_error,
         Band.WIDTH: right - left,
         Band.LOW: float(low),
         Band.HIGH: float(high),
     }
+
+
+def _area(x: np.ndarray, each: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Mean area over trajectories and its standard error, NaN for a single one."""
+    areas = integral(x, each, low, high)
+    count = len(areas)
+    error = float(areas.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return float(areas.mean()), error
 
 
 def _crossings(

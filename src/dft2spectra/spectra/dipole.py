@@ -49,6 +49,7 @@ import numpy as np
 from scipy import constants, fft
 
 from dft2spectra import units
+from dft2spectra.spectra.equipartition import equipartition_factor
 from dft2spectra.spectra.transform import CM1_FS, CORRECTIONS, Transform, window_function
 
 # A second difference of the dipole this many times its median length is no motion of nuclei: the
@@ -56,6 +57,8 @@ from dft2spectra.spectra.transform import CM1_FS, CORRECTIONS, Transform, window
 JUMP_FACTOR = 12.0
 # Jumps below this are the noise of a converged calculation.
 SMALLEST_JUMP_DEBYE = 1e-4
+# Intensity of a mode with dµ/dQ = 1 D Å⁻¹ u^(−1/2), as that of a coordinate in place of the dipole.
+MODE_KM_MOL = units.KM_MOL_PER_E2_AMU * (units.DEBYE_C_M / (constants.e * 1e-10)) ** 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Spectrum:
     """Molar absorption (Napierian) against wavenumber, with every trajectory's own.
 
     ``wavenumber_cm1`` has shape (m,), ascending from 0; ``trajectories`` (k, m) in km/mol per cm⁻¹;
-    ``jumps_fs`` holds, for each trajectory, the times of the jumps of its dipole.
+    ``jumps_fs`` holds, for each trajectory, the times of the jumps of its dipole. Where normal
+    coordinates are known, ``equipartition`` (k, m) are the spectra with every mode brought to kT,
+    and ``mode_energies`` (k, modes) what the modes had, in kT.
     """
 
     wavenumber_cm1: np.ndarray
@@ -73,6 +78,8 @@ class Spectrum:
     timestep_fs: float
     durations_ps: tuple[float, ...]
     jumps_fs: tuple[np.ndarray, ...]
+    equipartition: np.ndarray | None = None
+    mode_energies: np.ndarray | None = None
 
     @property
     def absorption(self) -> np.ndarray:
@@ -82,10 +89,15 @@ class Spectrum:
     @property
     def standard_error(self) -> np.ndarray:
         """Standard error of the mean, (m,); NaN for a single trajectory."""
-        count = len(self.trajectories)
-        if count < 2:
-            return np.full(self.trajectories.shape[1], np.nan)
-        return self.trajectories.std(axis=0, ddof=1) / math.sqrt(count)
+        return standard_error(self.trajectories)
+
+
+def standard_error(trajectories: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over the first axis; NaN for a single trajectory."""
+    count = len(trajectories)
+    if count < 2:
+        return np.full(trajectories.shape[1:], np.nan)
+    return np.asarray(trajectories.std(axis=0, ddof=1) / math.sqrt(count))
 
 
 def spectrum(
@@ -93,6 +105,7 @@ def spectrum(
     timestep_fs: float,
     temperature_k: float,
     transform: Transform,
+    mode_coordinates: Sequence[np.ndarray] | None = None,
 ) -> Spectrum:
     """Infrared spectrum of an ensemble of trajectories.
 
@@ -106,6 +119,10 @@ def spectrum(
         Temperature of the ensemble that the trajectories sample.
     transform
         Window, resolution and corrections.
+    mode_coordinates
+        Mass-weighted normal coordinates (n, modes) at every dipole, in Å √u
+        (:func:`dft2spectra.spectra.equipartition.mode_coordinates`), for spectra with every mode at
+        kT.
 
     Raises
     ------
@@ -137,7 +154,7 @@ def spectrum(
     # Even, so that the last point is the Nyquist frequency.
     length = 2 * fft.next_fast_len(math.ceil(transform.padding * (lags + 1)), real=True)
     raw = 2.0 * math.pi * fft.rfftfreq(length, timestep_fs)
-    omega, factor = _frequency_response(raw, timestep_fs, transform.verlet_timestep_fs)
+    omega, factor, slope = _frequency_response(raw, timestep_fs, transform.verlet_timestep_fs)
     wavenumber = omega / (2.0 * math.pi * CM1_FS)
     if wavenumber[-1] <= transform.maximum_cm1:
         raise ValueError(
@@ -149,7 +166,7 @@ def spectrum(
     reduced = constants.hbar * omega[kept] * 1e15 / (constants.k * temperature_k)
     scale = (
         _molar_prefactor(temperature_k)
-        * factor[kept]
+        * (factor / slope)[kept]
         * CORRECTIONS[transform.quantum_correction](reduced)
     )
     window = window_function(timestep_fs * np.arange(lags + 1), transform)
@@ -157,14 +174,26 @@ def spectrum(
         _power(np.diff(dipole, axis=0) / timestep_fs, window, length) * timestep_fs
         for dipole in dipoles
     ]
+    trajectories = scale * np.array(densities)[:, kept]
+    equal = energies = None
+    if mode_coordinates is not None:
+        # The quantum correction is that of a dipole, no part of an energy.
+        scaled = _molar_prefactor(temperature_k) * factor / MODE_KM_MOL * timestep_fs
+        powers = [_mode_powers(own, timestep_fs, window, length) for own in mode_coordinates]
+        along = raw / (2.0 * math.pi * CM1_FS)
+        found = [equipartition_factor(along, scaled * own) for own in powers]
+        equal = trajectories * np.array([own for own, _ in found])[:, kept]
+        energies = np.array([own for _, own in found])
     return Spectrum(
         wavenumber_cm1=wavenumber,
-        trajectories=scale * np.array(densities)[:, kept],
+        trajectories=trajectories,
         transform=transform,
         temperature_k=temperature_k,
         timestep_fs=timestep_fs,
         durations_ps=tuple((len(dipole) - 1) * timestep_fs / 1e3 for dipole in dipoles),
         jumps_fs=tuple(dipole_jumps(dipole, timestep_fs) for dipole in dipoles),
+        equipartition=equal,
+        mode_energies=energies,
     )
 
 
@@ -212,11 +241,14 @@ def _molar_prefactor(temperature_k: float) -> float:
 
 def _frequency_response(
     raw: np.ndarray, timestep_fs: float, verlet_timestep_fs: float | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """True angular frequencies (rad/fs) and the factor on the power of the difference quotient."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True angular frequencies ω (rad/fs), the factor on the power of the quotient, and dω/dω'.
+
+    Divided by the latter the power belongs to ω instead of ``raw``, ω'.
+    """
     quotient = np.sinc(raw * timestep_fs / (2.0 * math.pi))  # sin(ωh/2)/(ωh/2)
     if verlet_timestep_fs is None:
-        return raw, 1.0 / quotient**2
+        return raw, 1.0 / quotient**2, np.ones_like(raw)
     steps = timestep_fs / verlet_timestep_fs
     if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
         raise ValueError(
@@ -227,7 +259,15 @@ def _frequency_response(
     omega = 2.0 / verlet_timestep_fs * np.sin(half)
     # dω/dω' = cos(ω'τ/2) keeps the area of a line while the axis is compressed.
     stretch = np.sinc(half / math.pi)
-    return omega, (stretch / quotient) ** 2 / np.cos(half)
+    return omega, (stretch / quotient) ** 2, np.cos(half)
+
+
+def _mode_powers(
+    coordinates: np.ndarray, timestep_fs: float, window: np.ndarray, length: int
+) -> np.ndarray:
+    """Power spectra (modes, frequencies) of the quotients of normal coordinates (n, modes)."""
+    quotients = np.diff(coordinates, axis=0) / timestep_fs
+    return np.array([_power(own[:, None], window, length) for own in quotients.T])
 
 
 def _power(velocity: np.ndarray, window: np.ndarray, length: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Infrared spectrum of a molecule from its trajectories, beside harmonic and measured bands.
 
 Files: ``spectrum.csv`` with two columns below lines ``# key: value`` that hold all choices,
-``spectrum.trajectories.csv`` with the standard error and every trajectory's own spectrum,
+``spectrum.trajectories.csv`` with the standard error and every trajectory's own spectrum, the same
+with every normal mode brought to kT where positions were kept at every dipole,
 ``peaks.csv`` (:class:`~dft2spectra.columns.Band`), the figure, and ``evaluation.json``.
 """
 
@@ -16,19 +17,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dft2spectra.arrays import read_arrays
 from dft2spectra.molecules.measured import measured_bands
 from dft2spectra.records import read_json, whole_file, write_csv, write_json
 from dft2spectra.spectra.assignment import assign, deviations
 from dft2spectra.spectra.bands import integral, peaks
-from dft2spectra.spectra.dipole import Spectrum, spectrum
+from dft2spectra.spectra.dipole import Spectrum, spectrum, standard_error
+from dft2spectra.spectra.equipartition import check_harmonic, mode_coordinates
 from dft2spectra.spectra.figures import draw_note
 from dft2spectra.spectra.infrared_figures import draw_infrared
 from dft2spectra.spectra.transform import read_transform
 
-# Counts for transform, dipole, bands and assignment too.
-METHOD_VERSION = 1
+# Counts for transform, dipole, equipartition, bands and assignment too.
+METHOD_VERSION = 2
 
 SPECTRUM_COLUMNS = ("wavenumber_cm1", "absorption_km_mol_per_cm1")
+# A molecule none of whose modes has more than this absorbs nothing [km/mol]: symmetry forbids it,
+# and what is left is rounding, about 1e-12. The weakest bands that are measured have about 0.01.
+INACTIVE_KM_MOL = 1e-3
+INACTIVE = "no infrared-active vibration"
 # Unequal time steps beyond this part of a step are no rounding.
 STEP_TOLERANCE = 1e-4
 
@@ -37,7 +44,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What a spectrum needs of a trajectory; ``stopped`` is empty or says why it ended early."""
+    """What a spectrum needs of a trajectory; ``stopped`` is empty or says why it ended early.
+
+    ``positions_ang`` (n, atoms, 3) is ``None`` where positions were kept less often than dipoles.
+    """
 
     name: str
     dipole_debye: np.ndarray
@@ -45,6 +55,7 @@ class Trajectory:
     integrator_fs: float
     mean_temperature_k: float
     stopped: str
+    positions_ang: np.ndarray | None = None
 
 
 def write_infrared(
@@ -61,16 +72,20 @@ def write_infrared(
     """Write the infrared spectrum of a molecule, its bands, the figure and the evaluation.
 
     Trajectories that were stopped early are left out and named in the evaluation: their ends are
-    not physical. Where none is left, tables and figure say so and the campaign goes on.
+    not physical. Where none is left, tables and figure say so and the campaign goes on. So they do
+    for a molecule without an infrared-active vibration, such as N2: its spectrum is the noise of
+    the model, in which no band is looked for.
 
     Parameters
     ----------
     trajectory_paths
         ``.npz`` files with ``time_fs`` (n,), ``dipole_debye`` (n, 3) and ``temperature_k`` (n,);
         ``timestep_fs`` of the integrator, where it is not the interval of ``time_fs``; ``status``
-        and ``reason``, where a trajectory may have been stopped.
+        and ``reason``, where a trajectory may have been stopped; ``positions_ang`` with a frame for
+        every dipole, for intensities at equipartition.
     harmonic_json
-        Harmonic reference with ``name``, ``frequencies_cm1`` and ``intensities_km_mol``.
+        Harmonic reference with ``name``, ``frequencies_cm1`` and ``intensities_km_mol``, and for
+        equipartition ``modes``, ``masses_amu`` and ``positions_ang``.
     measured_yaml
         Measured bands as in ``data/molecules``; ``None`` where nothing was measured.
     temperature_k
@@ -104,11 +119,13 @@ def write_infrared(
     ]
     measured = _read_measured(measured_yaml)
     title = str(harmonic_reference["name"])
-    result = _spectrum(used, temperature_k, settings) if used else None
-    found = peaks(result, float(settings["prominence"])) if result else []
+    result = _spectrum(used, temperature_k, settings, harmonic_reference) if used else None
+    strongest = max((float(mode["intensity_km_mol"]) for mode in harmonic), default=0.0)
+    active = strongest > INACTIVE_KM_MOL
+    found = peaks(result, float(settings["prominence"])) if result and active else []
     table = assign(
         found,
-        harmonic,
+        harmonic if active else [],
         measured,
         float(settings["assignment_cm1"]),
         float(settings["resolution_cm1"]),
@@ -116,13 +133,13 @@ def write_infrared(
     )
     evaluation: dict[str, Any] = {
         "method_version": METHOD_VERSION,
-        "status": "computed" if result else "no trajectory without an early stop",
+        "status": _status(active, bool(result)),
         "settings": dict(settings),
         "temperature_k": temperature_k,
         "left_out": left_out,
         "harmonic_total_km_mol": float(sum(row["intensity_km_mol"] for row in harmonic)),
         "harmonic_settings_hash": harmonic_reference.get("settings_hash"),
-        **deviations(table),
+        **deviations(table, float(settings["prominence"])),
     }
     if result is None:
         _write_commented(out_csv, left_out, pd.DataFrame(columns=list(SPECTRUM_COLUMNS)))
@@ -132,19 +149,27 @@ def write_infrared(
     else:
         evaluation |= _totals(result, used)
         _write_spectrum(out_csv, result, evaluation)
+    if result is not None and not active:
+        words = f"{INACTIVE[0].upper()}{INACTIVE[1:]}, none of {INACTIVE_KM_MOL:g} km/mol or more."
+        draw_note(out_png, title, f"{words}\nThe molecule does not absorb in the infrared.")
+    elif result is not None:
         draw_infrared(out_png, result, found, harmonic, measured, title)
     write_csv(out_peaks_csv, table.round(3))
     write_json(out_evaluation_json, evaluation)
 
 
+def _status(active: bool, any_used: bool) -> str:
+    if not any_used:
+        return "no trajectory without an early stop"
+    return "computed" if active else INACTIVE
+
+
 def _read_trajectory(path: str | Path) -> Trajectory:
     path = Path(path)
     name = f"{path.parent.name}/{path.name}"
-    with np.load(path, allow_pickle=False) as file:
-        missing = {"time_fs", "dipole_debye", "temperature_k"} - set(file)
-        if missing:
-            raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
-        arrays = {name: np.asarray(file[name]) for name in file}
+    arrays = read_arrays(path)
+    if missing := {"time_fs", "dipole_debye", "temperature_k"} - set(arrays):
+        raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
     stopped = ""
     if str(arrays.get("status", "finished")) == "stopped":
         stopped = str(arrays.get("reason", "")) or "stopped early"
@@ -170,7 +195,14 @@ def _read_trajectory(path: str | Path) -> Trajectory:
         integrator_fs=float(arrays.get("timestep_fs", interval)),
         mean_temperature_k=mean_temperature,
         stopped="",
+        positions_ang=_positions(arrays, len(time)),
     )
+
+
+def _positions(arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray | None:
+    """Positions of all ``count`` times, if every one is a frame."""
+    frames = arrays.get("frame_step", np.empty(0))
+    return arrays["positions_ang"] if np.array_equal(frames, np.arange(count)) else None
 
 
 def _read_measured(path: str | Path | None) -> list[dict[str, Any]]:
@@ -182,7 +214,10 @@ def _read_measured(path: str | Path | None) -> list[dict[str, Any]]:
 
 
 def _spectrum(
-    used: Sequence[Trajectory], temperature_k: float, settings: Mapping[str, Any]
+    used: Sequence[Trajectory],
+    temperature_k: float,
+    settings: Mapping[str, Any],
+    harmonic: Mapping[str, Any],
 ) -> Spectrum:
     first = used[0]
     for other in used[1:]:
@@ -199,6 +234,7 @@ def _spectrum(
         first.interval_fs,
         temperature_k,
         read_transform(settings, verlet),
+        _mode_coordinates(used, harmonic),
     )
     for trajectory, jumps in zip(used, result.jumps_fs, strict=True):
         if jumps.size:
@@ -209,6 +245,19 @@ def _spectrum(
                 jumps[0],
             )
     return result
+
+
+def _mode_coordinates(
+    used: Sequence[Trajectory], harmonic: Mapping[str, Any]
+) -> list[np.ndarray] | None:
+    """Normal coordinates of all trajectories, if all have positions at every dipole."""
+    found = []
+    for trajectory in used:
+        positions = trajectory.positions_ang
+        if positions is None or not check_harmonic(harmonic, positions.shape[1]):
+            return None
+        found.append(mode_coordinates(positions, harmonic))
+    return found
 
 
 def _totals(result: Spectrum, used: Sequence[Trajectory]) -> dict[str, Any]:
@@ -236,6 +285,23 @@ def _totals(result: Spectrum, used: Sequence[Trajectory]) -> dict[str, Any]:
                 used, result.durations_ps, areas, result.jumps_fs, strict=True
             )
         ],
+        **_equipartition_totals(result),
+    }
+
+
+def _equipartition_totals(result: Spectrum) -> dict[str, Any]:
+    """Area of the spectrum with every mode at kT, and the energies that the modes had."""
+    if result.equipartition is None or result.mode_energies is None:
+        return {}
+    x = result.wavenumber_cm1
+    areas = integral(x, result.equipartition, 0.0, float(x[-1]))
+    count = len(areas)
+    return {
+        "equipartition_total_km_mol": float(areas.mean()),
+        "equipartition_total_error_km_mol": (
+            float(areas.std(ddof=1)) / math.sqrt(count) if count > 1 else None
+        ),
+        "mode_energies_kt": result.mode_energies.round(4).tolist(),
     }
 
 
@@ -245,6 +311,7 @@ def _write_spectrum(path: str | Path, result: Spectrum, evaluation: Mapping[str,
     verlet = transform.verlet_timestep_fs
     header = {
         "content": "Napierian molar absorption; its area over a band is the intensity in km/mol",
+        "status": evaluation["status"],
         "window": f"{transform.window} on the autocorrelation function of the dipole derivative",
         "resolution_cm1": f"{transform.resolution_cm1:g} (full width at half maximum)",
         "correlation_ps": f"{transform.correlation_fs / 1e3:.4g}",
@@ -264,6 +331,12 @@ def _write_spectrum(path: str | Path, result: Spectrum, evaluation: Mapping[str,
     _write_commented(path, header, pd.DataFrame({x: result.wavenumber_cm1, y: result.absorption}))
     each = {f"trajectory_{i}": own for i, own in enumerate(result.trajectories, start=1)}
     parts = {x: result.wavenumber_cm1, "standard_error": result.standard_error, **each}
+    if result.equipartition is not None:
+        parts |= {
+            "equipartition": result.equipartition.mean(axis=0),
+            "equipartition_standard_error": standard_error(result.equipartition),
+        }
+        parts |= {f"equipartition_{i}": own for i, own in enumerate(result.equipartition, start=1)}
     write_csv(Path(path).with_suffix(".trajectories.csv"), pd.DataFrame(parts))
 
 

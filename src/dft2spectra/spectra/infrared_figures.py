@@ -18,6 +18,7 @@ from dft2spectra.spectra.figures import COLOURS, SPECTRUM_STYLE
 from dft2spectra.spectra.lineshape import absorption
 
 SIMULATED, HARMONIC, MEASURED, RELATIVE = "black", COLOURS[0], COLOURS[1], COLOURS[4]
+EQUAL = COLOURS[2]
 # Labels stand at least this part of the axis apart; of two nearer ones, the stronger band has its.
 LABEL_DISTANCE = 0.017
 
@@ -75,7 +76,7 @@ def draw_infrared(
         subtitle = f"{number} of {length} ps at {spectrum.temperature_k:g} K"
         figure.suptitle(title, fontsize=11.0)
         main.set_title(f"{subtitle} · {spectrum.transform.description}", fontsize=7.0)
-        main.legend(fontsize=7.0, loc="upper center")
+        main.legend(fontsize=7.0, loc="best")
         sticks.legend(fontsize=7.0, loc="upper center", ncols=3)
     save_figure(figure, png)
 
@@ -106,6 +107,10 @@ def _draw_spectrum(axes: Axes, spectrum: Spectrum, harmonic: np.ndarray) -> None
         top = np.maximum(top, mean + error)
         name = "dynamics, mean"
     axes.plot(x, mean, color=SIMULATED, linewidth=1.0, label=name)
+    if spectrum.equipartition is not None:
+        equal = spectrum.equipartition.mean(axis=0)
+        top = np.maximum(top, equal)
+        axes.plot(x, equal, color=EQUAL, linewidth=1.0, label="dynamics, every mode at kT")
     axes.plot(x, harmonic, color=HARMONIC, linewidth=0.8, linestyle="--", label="harmonic")
     axes.set_ylim(-0.03 * top.max(), (1.2 * top.max()) or 1.0)
 

@@ -2,13 +2,11 @@
 
 import json
 import statistics
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from dft2spectra.arrays import read_arrays
 from dft2spectra.columns import Status
 from dft2spectra.dynamics.chunks import chunk_folder, steps_on_disk
 from dft2spectra.dynamics.output import FINISHED, STOPPED
@@ -157,10 +155,10 @@ def _run(name: str, output: Path, log: Path, steps: int, timestep_fs: float) -> 
 def _ended(output: Path, steps: int, timestep_fs: float) -> dict[str, Any] | None:
     """How a run ended; ``None`` if it has not, or had another length or time step."""
     try:
-        with np.load(output, allow_pickle=False) as file:
-            status, reason = str(file["status"]), str(file["reason"])
-            same, done = float(file["timestep_fs"]) == timestep_fs, len(file["step"]) - 1
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        file = read_arrays(output, ["status", "reason", "timestep_fs", "step"])
+        status, reason = str(file["status"]), str(file["reason"])
+        same, done = float(file["timestep_fs"]) == timestep_fs, len(file["step"]) - 1
+    except (OSError, ValueError, TypeError):
         return None
     if not same or (status == FINISHED and done != steps):
         return None

@@ -53,6 +53,8 @@ def read_cif(text: str) -> Iterator[RawStructure | Rejected]:
             yield block if isinstance(block, Rejected) else _read_block(block)
         except Rejected as rejection:
             yield rejection
+        except MemoryError:
+            raise
         except Exception as error:  # numerical trouble that no guard foresaw
             yield Rejected(Reason.UNREADABLE, one_line(error))
     if not number:

@@ -1,0 +1,19 @@
+"""Glue of the rule evaluate_tensor."""
+
+import sys
+
+sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from dft2spectra.learning.tensor_evaluation import evaluate_tensor
+
+evaluate_tensor(
+    snakemake.input.features,
+    snakemake.input.sites,
+    snakemake.input.representatives,
+    snakemake.input.records,
+    snakemake.params.soap,
+    snakemake.params.learning,
+    snakemake.output.predictions,
+    snakemake.output.metrics,
+    snakemake.output.figure,
+)
