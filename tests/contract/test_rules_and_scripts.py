@@ -19,7 +19,7 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LONGEST_SCRIPT = 15
 RULES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
 # What rules may ask the object `workflow`.
-PUBLIC = {"basedir", "current_basedir", "source_path", "configfiles", "is_main_process"}
+PUBLIC = {"basedir", "current_basedir", "source_path", "configfiles", "is_main_process", "rules"}
 # And what there is no public way for: file, name and reason.
 EXCEPTIONS = {
     ("common.smk", "dag.forcefiles.add"): (
