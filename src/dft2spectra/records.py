@@ -132,10 +132,12 @@ def is_cut_off(path: str | Path) -> bool:
         return any(is_cut_off(file) for file in path.glob("*.json"))
     if not path.is_file():
         return False
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        return file.read(1) != b"\n"
+    *before, last, end = [b"", *path.read_bytes().split(b"\n")]
+    if end or not last:
+        return True
+    # A cut may fall on the end of a line: JSON of several ends with its outermost bracket.
+    whole = last in (b"}", b"]") or (len(before) == 1 and last.endswith((b"}", b"]")))
+    return path.suffix == ".json" and not whole
 
 
 def _plain(value: Any) -> Any:

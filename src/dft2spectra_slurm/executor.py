@@ -145,7 +145,7 @@ class Executor(Submitter):
             self._again(job, words, pause_s=pause_s)
             return True
         lost = states.outcome(state) is states.Outcome.LOST
-        if node and (lost or state == "FAILED"):
+        if node and (lost or (state == "FAILED" and not task.took_too_much(log))):
             began = task.began()
             if warning := self._nodes.failed(node, job, avoids=lost or not began):
                 self.logger.error(warning)

@@ -15,6 +15,8 @@ LINES, END_BYTES = 6, 16384
 # What SLURM's daemons write into the log of a job, and how they say that they ended it:
 # *** JOB 3 ON n1 CANCELLED AT 2026-11-28T08:07:47 DUE TO TIME LIMIT ***
 COMPLAINT = re.compile(r"^slurm(?:stepd|d)(?:-\S+)?: (?:error: )?(.*)$", re.MULTILINE)
+# Its own need, whatever it had begun: no fault of the node.
+MEMORY = re.compile(r"memory limit|oom[-_ ]kill|out of memory", re.IGNORECASE)
 ENDED = re.compile(r"\*\*\* JOB (\d+) ON (\S+) CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?")
 CAUSES = {
     "": "CANCELLED",
@@ -106,6 +108,10 @@ class Task:
         """What SLURM's daemons complained about it, to follow a sentence."""
         found = COMPLAINT.findall(_end_of(slurm_log))
         return "".join(f"\n    {line}" for line in dict.fromkeys(found[-LINES:]))
+
+    def took_too_much(self, slurm_log: Path) -> bool:
+        """Whether SLURM's daemons ended it for its memory."""
+        return any(MEMORY.search(line) for line in COMPLAINT.findall(_end_of(slurm_log)))
 
     def _paths(self) -> list[str]:
         return [str(path) for path in getattr(self.job, "log", None) or []]

@@ -10,8 +10,9 @@ from pyscf import dft, gto
 from scipy.integrate import cumulative_simpson
 from scipy.interpolate import CubicSpline
 
-from dft2spectra.density.atoms import atomic_density, density_on_grid
+from dft2spectra.density.atoms import density_on_grid
 from dft2spectra.density.coulomb import AuxiliaryBasis
+from dft2spectra.density.free_atom import atomic_density
 from dft2spectra.density.grid import build_grid
 from dft2spectra.density.harmonics import normalisation, solid_harmonics
 from dft2spectra.units import HARTREE_EV

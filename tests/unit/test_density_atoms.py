@@ -7,9 +7,6 @@ from pyscf.scf.atom_ks import get_atm_nrks
 
 from dft2spectra.density import atoms
 from dft2spectra.density.atoms import (
-    LEAST_RATIO,
-    Gaussians,
-    atomic_density,
     density_gradient,
     density_on_grid,
     hartree_pairs,
@@ -17,6 +14,7 @@ from dft2spectra.density.atoms import (
     potential_gradient,
     potential_matrix,
 )
+from dft2spectra.density.free_atom import LEAST_RATIO, Gaussians, atomic_density
 from dft2spectra.density.grid import build_grid
 
 SYMBOLS, NUMBERS = ["O", "C", "H"], np.array([8, 6, 1])

@@ -9,7 +9,7 @@ from density_labels import PYSCF, SYMBOLS, labels
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.transform import Rotation
 
-from dft2spectra.density.atoms import atomic_density, density_on_grid
+from dft2spectra.density.atoms import density_on_grid
 from dft2spectra.density.calculator import DensityCalculator
 from dft2spectra.density.coefficient_fit import CoefficientFit
 from dft2spectra.density.coefficient_model import CoefficientBasis, CoefficientModel
@@ -20,6 +20,7 @@ from dft2spectra.density.equivariants import (
     features,
     split_degrees,
 )
+from dft2spectra.density.free_atom import atomic_density
 from dft2spectra.density.gaussian_basis import (
     charges,
     contracted,

@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 from water_density import PYSCF, WATER, water, water_model
 
-from dft2spectra.density.atoms import atomic_density, density_on_grid
+from dft2spectra.density.atoms import density_on_grid
+from dft2spectra.density.free_atom import atomic_density
 from dft2spectra.density.grid import build_grid
 from dft2spectra.density.guards import (
     Guards,

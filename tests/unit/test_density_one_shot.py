@@ -10,12 +10,8 @@ from numpy.testing import assert_allclose
 from pyscf import dft, gto
 from scipy.spatial.transform import Rotation
 
-from dft2spectra.density.atoms import (
-    Gaussians,
-    atomic_density,
-    density_gradient,
-    density_on_grid,
-)
+from dft2spectra.density.atoms import density_gradient, density_on_grid
+from dft2spectra.density.free_atom import Gaussians, atomic_density
 from dft2spectra.density.model import ModelError
 from dft2spectra.density.one_shot import OneShot, OneShotError
 from dft2spectra.density.pauli_atoms import (

@@ -5,13 +5,13 @@ import pytest
 from numpy.testing import assert_allclose
 from pyscf import dft, gto
 
-from dft2spectra.density.atoms import converged_atom
 from dft2spectra.density.exchange_correlation import (
     evaluate_functional,
     half_matrix,
     occupied_orbitals,
     output_density,
 )
+from dft2spectra.density.free_atom import converged_atom
 from dft2spectra.density.pauli_atoms import (
     atomic_pauli_density,
     pauli_gradient,

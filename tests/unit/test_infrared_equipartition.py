@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from infrared_settings import KM_MOL, SETTINGS
 from scipy import constants
 from scipy.spatial.transform import Rotation
 
@@ -16,14 +17,6 @@ from dft2spectra.spectra.equipartition import mode_coordinates
 from dft2spectra.spectra.infrared import write_infrared
 from dft2spectra.spectra.transform import CM1_FS, read_transform
 
-SETTINGS = {
-    "window": "gaussian",
-    "resolution_cm1": 20.0,
-    "padding": 4,
-    "quantum_correction": "harmonic",
-    "maximum_cm1": 4500.0,
-}
-KM_MOL = 42.2561  # of 1 D² Å⁻² u⁻¹
 KT = constants.k / constants.atomic_mass * 1e-10 * 300.0  # u Å²/fs²
 MASSES = np.array([15.999, 1.008, 1.008])
 WATER = np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.47], [0.0, -0.76, -0.47]])

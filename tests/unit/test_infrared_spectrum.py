@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from infrared_settings import KM_MOL, SETTINGS
 from scipy import constants
 from scipy.optimize import curve_fit
 
@@ -10,15 +11,6 @@ from dft2spectra.spectra.bands import integral
 from dft2spectra.spectra.dipole import dipole_jumps, spectrum
 from dft2spectra.spectra.transform import CM1_FS, CORRECTIONS, read_transform, window_function
 
-SETTINGS = {
-    "window": "gaussian",
-    "resolution_cm1": 20.0,
-    "padding": 4,
-    "quantum_correction": "harmonic",
-    "maximum_cm1": 4500.0,
-}
-# N_A D²/(12 ε0 c² Å² u): as printed with the harmonic intensities of Gaussian-type programs.
-KM_MOL = 42.2561
 KT_AMU = constants.k / constants.atomic_mass * 1e-10  # ⟨Q'²⟩ per kelvin, in u Å²/fs²
 
 

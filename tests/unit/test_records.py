@@ -1,5 +1,6 @@
 """Files are whole or absent, and hashes do not depend on the order of keys."""
 
+import json
 import logging
 import math
 import os
@@ -16,6 +17,7 @@ from dft2spectra.noted import NotedJobs
 from dft2spectra.records import (
     content_hash,
     drop_kept,
+    is_cut_off,
     kept,
     kept_path,
     read_json,
@@ -173,3 +175,21 @@ def test_second_names_go_when_the_end_of_the_job_is_noted(tmp_path):
     assert kept_path(second).exists()
     noted.drop_all()
     assert sorted(tmp_path.iterdir()) == [first, second]
+
+
+def test_a_file_of_json_is_cut_off_wherever_the_cut_falls(tmp_path):
+    """At the end of a line, too; of one line, of several, and not JSON."""
+    path = tmp_path / "crystal.json"
+    for indent in (None, 1):
+        content = json.dumps({"a": 1, "b": {"c": [1, 2], "d": {"e": 2}}}, indent=indent) + "\n"
+        path.write_text(content)
+        assert not is_cut_off(path)
+        for length in range(len(content)):
+            path.write_text(content[:length])
+            assert is_cut_off(path), content[:length]
+            assert is_cut_off(tmp_path)
+    members = tmp_path / "a.members"
+    members.write_text("one\ntwo\n")
+    assert not is_cut_off(members)
+    members.write_text("one\ntw")
+    assert is_cut_off(members)

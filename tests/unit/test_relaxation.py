@@ -77,7 +77,7 @@ def test_a_process_that_ends_badly_is_no_result(tmp_path, monkeypatch, script, w
     """It stops the retrieval after the other crystals, and says nothing about its own."""
     record = tmp_path / "relaxed.json"
     record.write_text(json.dumps({"volume_ang3": 24.0, "bulk_modulus_gpa": 170.0}))
-    script = f"""if grep -q '"Al"' "$3"; then {script}; fi
+    script = f"""if grep -q '"Al"' "$4"; then {script}; fi
     while [ "$1" != --output ]; do shift; done; cp {record} "$2"
     """
     monkeypatch.setattr(sys, "executable", pretend_python(tmp_path, script))

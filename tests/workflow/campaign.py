@@ -38,8 +38,12 @@ class Campaign:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end; output and errors together in ``stdout``."""
+        return self.execute(self.command("--cores", "1", *arguments))
+
+    def execute(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in the folder of the campaign, as :meth:`run` does Snakemake."""
         return subprocess.run(
-            self.command("--cores", "1", *arguments),
+            command,
             cwd=self.folder,
             env=self.variables(),
             stdout=subprocess.PIPE,

@@ -1,6 +1,5 @@
 """What lies in the working folder takes the place of nothing that jobs use."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,14 +16,6 @@ def test_a_file_with_the_name_of_a_module(fresh: Campaign) -> None:
     # As a user starts it; `python -m snakemake` would look here first.
     program = str(Path(sys.executable).with_name("snakemake"))
     command = [program, *fresh.command("--cores", "1", "all_structures", "all_hyperfine")[3:]]
-    done = subprocess.run(
-        command,
-        cwd=fresh.folder,
-        env=fresh.variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
+    done = fresh.execute(command)
     assert done.returncode == 0, done.stdout[-5000:]
     assert len(list(fresh.folder.glob("results/stub/hyperfine/[!.]*.json"))) == 6

@@ -21,11 +21,11 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
 from dft2spectra.density.atom_fields import evaluate_fields, sum_tables, tabulate
-from dft2spectra.density.atoms import atomic_density
 from dft2spectra.density.coefficient_model import Charge, CoefficientBasis, CoefficientModel
 from dft2spectra.density.committee import assign_parts
 from dft2spectra.density.comparison import error_percent
 from dft2spectra.density.equivariants import features, split_degrees
+from dft2spectra.density.free_atom import atomic_density
 from dft2spectra.density.gaussian_basis import (
     FIT_RIDGE,
     AtomFunctions,

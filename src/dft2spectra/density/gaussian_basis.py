@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 from pyscf import df, gto
 
-from dft2spectra.density.atoms import Gaussians
+from dft2spectra.density.free_atom import Gaussians
 from dft2spectra.density.shells import harmonic_components
 
 # Ratio of neighbouring exponents.

@@ -50,9 +50,9 @@ from dft2spectra.density.orbitals import density_force, evaluate
 if TYPE_CHECKING:
     from dft2spectra.density.one_shot import OneShot
 
-# Points of the grid with fewer electrons of the free atoms are left out: in uracil a sixth of all,
-# with 5e-8 electrons together. One that crosses the limit moves the energy by some 1e-10 hartree.
-SMALLEST_SHARE = 1e-10  # electrons
+# Points of the grid with fewer electrons of the free atoms are left out. Gradients are those of the
+# points that are left, to 1e-8 hartree/bohr; at 1e-10 electrons they were off by up to 1e-7.
+SMALLEST_SHARE = 1e-13  # electrons
 # Basis functions on the grid are kept between the two passes up to this size.
 KEPT_BYTES = 1.5e9
 CHUNK = 16_000  # points at once

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from pyscf import dft, gto
 
-from dft2spectra.density import atoms as free_atoms
 from dft2spectra.density import pauli_atoms
 from dft2spectra.density.frame import FrameError, Reference
+from dft2spectra.density.free_atom import atomic_density
 from dft2spectra.density.harris_foulkes import OneShotError, Result, Step
 from dft2spectra.density.predictor import ModelError, Predictor
 
 __all__ = ["OneShot", "OneShotError", "Result"]
 
-# Covers atoms, coulomb, exchange_correlation, frame, grid, harris_foulkes, pauli_atoms, orbitals,
-# shells and tables.
+# Covers atoms, coulomb, exchange_correlation, frame, free_atom, grid, harris_foulkes, pauli_atoms,
+# orbitals, shells and tables.
 METHOD_VERSION = 3
 
 
@@ -65,8 +65,7 @@ class OneShot:
         self.symbols = [mol.atom_pure_symbol(i) for i in range(mol.natm)]
         self.numbers = np.array([gto.charge(symbol) for symbol in self.symbols])
         self.atoms = [
-            free_atoms.atomic_density(symbol, settings["xc"], settings["basis"])
-            for symbol in self.symbols
+            atomic_density(symbol, settings["xc"], settings["basis"]) for symbol in self.symbols
         ]
         self.reference = Reference(self.numbers, mol.atom_coords())
         self.kind = dft.libxc.xc_type(settings["xc"])

@@ -1,7 +1,7 @@
 """Pauli kinetic energy density of superposed free atoms on a grid, and its derivatives.
 
 ``τ_P = ½ Σ f_i |∇ψ_i|² − |∇n|²/(8n)`` of the spherically averaged atom of
-:func:`~dft2spectra.density.atoms.converged_atom` is a function of the distance alone, tabulated
+:func:`~dft2spectra.density.free_atom.converged_atom` is a function of the distance alone, tabulated
 with its exact slope and curvature. Unlike the density it enters no integral over Gaussians, so that
 it need not be fitted by any.
 """
@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from dft2spectra.density.atoms import converged_atom
+from dft2spectra.density.free_atom import converged_atom
 from dft2spectra.density.potentials import OUTSIDE
 from dft2spectra.density.tables import RadialTables, build_tables, evaluate_tables
 
@@ -28,7 +28,7 @@ def atomic_pauli_density(symbol: str, xc: str, basis: str) -> RadialTables:
     Raises
     ------
     ValueError, RuntimeError
-        As :func:`dft2spectra.density.atoms.converged_atom`.
+        As :func:`dft2spectra.density.free_atom.converged_atom`.
     """
     atom, density_matrix = converged_atom(symbol, xc, basis)
     exponents = np.concatenate([atom.bas_exp(i) for i in range(atom.nbas)])

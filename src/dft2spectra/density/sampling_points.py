@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pyscf import dft
 
-from dft2spectra.density.atoms import atomic_density, density_on_grid
+from dft2spectra.density.atoms import density_on_grid
+from dft2spectra.density.free_atom import atomic_density
 from dft2spectra.density.grid import Grid, build_grid, point_blocks
 from dft2spectra.density.invariants import features
 from dft2spectra.density.model import Basis, moments_around
