@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from dft2spectra.disk import UnwritableError, explained
-from dft2spectra.processes import is_gone, place
+from dft2spectra.processes import is_gone, place_hash, unique_word
 
 # Name of a temporary file: place and number of the process that writes it, and a random part.
 TEMPORARY = re.compile(r"^\..+\.(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?\Z")
@@ -45,9 +44,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent.resolve(), _place_hash())
-        unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
-        temporary = path.with_name(f".{path.name}.{unique}{path.suffix}")
+        _remove_leftovers(path.parent.resolve(), place_hash())
+        temporary = path.with_name(f".{path.name}.{unique_word()}{path.suffix}")
         try:
             yield temporary
             with open(temporary, "rb+") as handle:
@@ -55,11 +53,6 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-@cache
-def _place_hash() -> str:
-    return hashlib.sha256(place().encode()).hexdigest()[:8]
 
 
 @cache

@@ -14,6 +14,7 @@ import pytest
 
 from dft2spectra import records
 from dft2spectra.noted import NotedJobs
+from dft2spectra.processes import place_hash
 from dft2spectra.records import (
     content_hash,
     drop_kept,
@@ -101,7 +102,7 @@ def dead_pid():
 
 def test_leftovers_of_dead_writers_are_removed(tmp_path, dead_pid):
     """Not those of the living, of writers elsewhere that may live, or what only looks alike."""
-    here = records._place_hash()
+    here = place_hash()
     other = tmp_path / "other.csv"
     old, young = leftover(other, "fedcba98", 1), leftover(tmp_path / "a.json", "fedcba98", 1)
     then = time.time() - 2 * records.LEFT_AFTER_S
