@@ -145,6 +145,24 @@ def read_config(files: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     return complete_config(merged, [str(path) for path in files], home)
 
 
+def read_campaign(configfiles: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """The configuration of a campaign by what Snakemake is given, laid over ``config.yaml`` here.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_config`; or no file is named and there is no ``config.yaml``.
+    """
+    base = [path for path in ("config.yaml",) if os.path.exists(path)]
+    missing = f"There is no config.yaml in {os.getcwd()}: go where you start Snakemake."
+    if not base and not configfiles:
+        raise ConfigError(missing)
+    try:
+        return read_config([*base, *configfiles])
+    except ConfigError as error:
+        raise error if base else ConfigError(f"{error}\n{missing}") from error
+
+
 def over_file(path: str | os.PathLike[str], config: dict[str, Any]) -> dict[str, Any]:
     """What a config file holds, with a configuration laid over it."""
     with open(path, encoding="utf-8") as handle:
