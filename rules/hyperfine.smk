@@ -17,7 +17,7 @@ if campaign.bundled:
     rule write_bundle:
         """The structures of one DFT job, by id: what is written down stays together."""
         input:
-            healed("hyperfine/bundles/{bundle}.members"),
+            written("hyperfine/bundles/{bundle}.members", members_text),
         output:
             "<results>/hyperfine/bundles/{bundle}.members",
         log:
@@ -106,6 +106,7 @@ rule compute_hyperfine:
 rule summarize_hyperfine:
     """One row per structure: status, reason, chosen start, iterations and time."""
     input:
+        current("summarize_hyperfine"),
         records=records,
     output:
         "<results>/report/timings.svg",
@@ -132,6 +133,7 @@ rule summarize_hyperfine:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         method=method_versions("crystals.table"),
     script:
         "../scripts/summarize_hyperfine.py"
@@ -140,7 +142,7 @@ rule summarize_hyperfine:
 rule write_measured:
     """One compound with its measured values, as the calibration reads it."""
     input:
-        healed("calibration/measured/{structure}.json"),
+        written("calibration/measured/{structure}.json", measured_text),
     output:
         "<results>/calibration/measured/{structure}.json",
     log:
@@ -154,9 +156,7 @@ rule write_measured:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=lambda wildcards: campaign.crystals.as_json(
-            wildcards.structure, "provenance", *PLACE_KEYS
-        ),
+        content=measured_text,
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"
@@ -165,6 +165,7 @@ rule write_measured:
 rule calibrate:
     """Isomer shift, field and Q, fitted to the measured compounds of the calibration."""
     input:
+        current("calibrate"),
         records=lambda wildcards: expand(
             "<results>/hyperfine/{structure}.json", structure=calibration_ids()
         ),
@@ -198,6 +199,7 @@ rule calibrate:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         settings={"reference": config["calibration"]["reference"]},
         method=method_versions("crystals.calibration"),
     script:

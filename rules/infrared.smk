@@ -29,6 +29,7 @@ CALCULATOR = [
 rule equilibrate:
     """Start states of the trajectories: snapshots of one run with a thermostat."""
     input:
+        current("equilibrate"),
         model="<results>/molecules/{molecule}/model.npz",
         molecule="<results>/molecules/{molecule}/equilibrium.json",
         harmonic="<results>/infrared/{molecule}/harmonic.json",
@@ -45,7 +46,7 @@ rule equilibrate:
         mem_mb=growing(2000),
         runtime=growing(1440),
     params:
-        THERMOSTAT,
+        thermostat=THERMOSTAT,
         section=lambda wildcards, output: config["dynamics"],
         pyscf=PYSCF,
         guards=config["guards"],
@@ -59,6 +60,7 @@ rule equilibrate:
 rule run_trajectory:
     """One trajectory at constant energy; a killed job goes on where it was."""
     input:
+        current("run_trajectory"),
         model="<results>/molecules/{molecule}/model.npz",
         molecule="<results>/molecules/{molecule}/equilibrium.json",
         states="<results>/molecules/{molecule}/states.npz",
@@ -74,7 +76,7 @@ rule run_trajectory:
         mem_mb=growing(2000),
         runtime=growing(1440),
     params:
-        CONSTANT_ENERGY,
+        constant_energy=CONSTANT_ENERGY,
         section=lambda wildcards, output: config["dynamics"],
         pyscf=PYSCF,
         guards=config["guards"],
@@ -86,6 +88,7 @@ rule run_trajectory:
 rule infrared_spectrum:
     """Spectrum and bands from all trajectories, beside harmonic modes and measured bands."""
     input:
+        current("infrared_spectrum"),
         trajectories=expand(
             "<results>/molecules/{{molecule}}/trajectories/{number}.npz",
             number=range(1, config["dynamics"]["trajectories"] + 1),
@@ -120,6 +123,7 @@ rule infrared_spectrum:
         mem_mb=growing(1500),
         runtime=growing(20),
     params:
+        stored=stored,
         temperature_k=config["dynamics"]["temperature_k"],
         settings=TRANSFORM,
         method=method_versions("spectra.infrared"),

@@ -86,7 +86,7 @@ checkpoint relax_volumes:
 rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:
-        healed("structures/accepted"),
+        current("screen_structures"),
         # A pinned set that is gone is no input where everything is deleted.
         lambda wildcards: [
             path
@@ -122,6 +122,7 @@ rule screen_structures:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         sources=campaign.sources,
         limits=campaign.limits,
         design=config["structures"]["design"],
@@ -138,7 +139,7 @@ rule write_crystal:
     design or a measured value is added.
     """
     input:
-        healed("structures/crystals/{structure}.json"),
+        written("structures/crystals/{structure}.json", crystal_text),
     output:
         "<results>/structures/crystals/{structure}.json",
     log:
@@ -154,9 +155,7 @@ rule write_crystal:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=lambda wildcards: campaign.crystals.as_json(
-            wildcards.structure, "measured", "provenance", *PLACE_KEYS
-        ),
+        content=crystal_text,
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"

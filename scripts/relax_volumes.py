@@ -1,10 +1,11 @@
 """Glue of the checkpoint relax_volumes."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.crystals.relaxation import fetch
 from dft2spectra.structures.retrieval import exit_quietly, retrieve

@@ -3,7 +3,10 @@
 import sys
 
 terminal = sys.stderr
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.structures.retrieval import exit_quietly, retrieve, say_on
 
