@@ -181,3 +181,16 @@ def test_results_cut_short_with_old_dates(
         for path, (content, when) in whole.items():
             path.write_bytes(content)
             os.utime(path, ns=(when, when))
+
+
+def test_report_after_an_edit_says_what_was_and_what_is_outdated(forgetful: Campaign) -> None:
+    report = forgetful.folder / "report.html"
+    config = with_config(forgetful, {"dynamics": {"temperature_k": 350}})
+    try:
+        forgetful.finish("--report", report.name, "--configfile", config)
+        text = report.read_text("utf-8")
+    finally:
+        report.unlink(missing_ok=True)
+    assert "water at 300 K" in text
+    assert "water at 350 K" not in text
+    assert "equilibrate: thermostat.temperature_k was 300, is 350" in text
