@@ -5,8 +5,11 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# Beside this file, wherever --directory points.
-configfile: f"{workflow.basedir}/config.yaml"
+# Beside this file, from wherever it is run or imported.
+HOME = str(workflow.current_basedir)
+
+
+configfile: f"{HOME}/config.yaml"
 
 
 include: "rules/common.smk"
@@ -21,18 +24,21 @@ pathvars:
 report: "report/workflow.rst"
 
 
+noted_jobs = NotedJobs()
+
+
 # Before the first job: nothing is computed that could not be written. And at the end, however that
 # comes: Snakemake's own message does not say what to do.
 onstart:
     if workflow.is_main_process:
         refuse_unwritable(f"results/{config['run']}")
         atexit.register(warn_if_unwritable, f"results/{config['run']}")
-        drop_noted()
+        logger.addHandler(noted_jobs)
 
 
 onsuccess:
     if workflow.is_main_process:
-        drop_noted()
+        noted_jobs.drop_all()
 
 
 include: "rules/structures.smk"

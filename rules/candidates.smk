@@ -4,6 +4,7 @@
 rule screen_candidates:
     """Canonical form and limits of every candidate; rejections with a reason."""
     input:
+        current("screen_candidates"),
         lambda wildcards: source_files(config["candidates"]["sources"], campaign.limits),
     output:
         "<results>/candidates/rejected.csv",
@@ -30,6 +31,7 @@ rule screen_candidates:
 rule predict_candidates:
     """Predicted quantities of the candidates with their uncertainty, best first."""
     input:
+        current("predict_candidates"),
         candidates="<results>/candidates/accepted",
         models=expand(
             "<results>/models/{target}/{file}",
@@ -60,6 +62,7 @@ rule predict_candidates:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        stored=stored,
         soap=config["soap"],
         rank_by=config["candidates"]["rank_by"],
         coverage=config["learning"]["coverage"],

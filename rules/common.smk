@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from glob import glob
+from inspect import signature
 from pathlib import Path
 from shlex import quote
 
@@ -14,12 +15,14 @@ from snakemake.exceptions import WorkflowError
 
 from dft2spectra.campaign import Campaign, CampaignError
 from dft2spectra.campaign.sets import source_files
-from dft2spectra.config import ConfigError, complete_config
+from dft2spectra.config import ConfigError, complete_config, over_file
 from dft2spectra.crystals.reference import record_paths
 from dft2spectra.disk import crowded, forbidden, from_future, refusal
 from dft2spectra.finished import last_results, nothing_left
 from dft2spectra.leftovers import remove_leftovers, results_with_leftovers
-from dft2spectra.records import drop_kept, is_cut_off
+from dft2spectra.noted import NotedJobs
+from dft2spectra.provenance import Stored
+from dft2spectra.records import is_cut_off
 from dft2spectra.structures.design import PLACE_KEYS
 from dft2spectra.versions import method_versions
 
@@ -34,13 +37,16 @@ os.environ.update(
     PYTHONSAFEPATH="1",
 )
 
-# The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them.
-CONFIG_FILES = [
-    os.path.relpath(path)
-    for path in [*workflow.configfiles[-1:], *workflow.configfiles[:-1]]
-]
+# The file beside the Snakefile comes first, then those of --configfile, as Snakemake merges them. For a
+# module with a configuration of its own it reads none.
+if f"{HOME}/config.yaml" in workflow.configfiles:
+    over = [path for path in workflow.configfiles if path != f"{HOME}/config.yaml"]
+else:
+    config.update(over_file(workflow.source_path("../config.yaml"), config))
+    over = []
+CONFIG_FILES = [os.path.relpath(path) for path in [f"{HOME}/config.yaml", *over]]
 try:
-    config.update(complete_config(config, CONFIG_FILES))
+    config.update(complete_config(config, CONFIG_FILES, HOME))
 except ConfigError as error:
     raise WorkflowError(str(error))
 
@@ -62,7 +68,7 @@ if DELETING and workflow.is_main_process:
     own = os.path.abspath(f"results/{config['run']}")
     atexit.register(remove_leftovers, own, results_with_leftovers(own))
 
-# A report shows what is there.
+# A report shows what is there, and says what of it is outdated.
 REPORTING = any(word.partition("=")[0] == "--report" for word in sys.argv)
 
 try:
@@ -73,6 +79,8 @@ try:
         campaign.check()
 except CampaignError as error:
     raise WorkflowError(str(error))
+if REPORTING:
+    config["outdated"] = campaign.outdated
 
 
 def refuse_unwritable(folder):
@@ -87,21 +95,6 @@ def warn_if_unwritable(folder):
         print(f"\n{reason}", file=sys.stderr)
 
 
-def drop_noted():
-    """Remove the second names of results that Snakemake knows to be finished, or to have failed.
-
-    It keeps a mark for every output from the start of its job until it has seen the end. What a
-    driver that was killed did not see is kept for the next job; what is deleted or forced now is
-    computed anew. Snakemake 9.27 has no public way to ask for the marks of outputs that are gone.
-    """
-    state = workflow.persistence
-    outputs = {
-        state._get_key(path): path for job in workflow.dag.jobs for path in job.output
-    }
-    unseen = state._filter_incomplete_keys(outputs)
-    drop_kept(path for key, path in outputs.items() if key not in unseen)
-
-
 def renew(path):
     """Input function's answer without files: the job of this result runs, if it is needed at all.
 
@@ -112,17 +105,82 @@ def renew(path):
     return []
 
 
-def healed(pattern):
-    """Input function without files: an output that a crash has emptied or cut off is made anew."""
+def written(pattern, content):
+    """Input function without files: a text that is not what the campaign says is written anew."""
 
     def check(wildcards):
-        path = f"results/{config['run']}/{pattern}".format(**dict(wildcards.items()))
-        if not (workflow.is_main_process and is_cut_off(path)):
+        path = f"{campaign.results}/{pattern}".format(**dict(wildcards.items()))
+        if not (workflow.is_main_process and os.path.exists(path)):
             return []
-        logger.info(f"{path} is cut off and is written again.")
+        if is_cut_off(path):
+            logger.info(f"{path} is cut off and is written again.")
+        elif Path(path).read_text("utf-8") == f"{content(wildcards)}\n":
+            return []
         return renew(path)
 
     return check
+
+
+def crystal_text(wildcards):
+    """A crystal as its DFT job reads it."""
+    return campaign.crystals.as_json(
+        wildcards.structure, "measured", "provenance", *PLACE_KEYS
+    )
+
+
+def measured_text(wildcards):
+    """A compound with its measured values, as the calibration reads it."""
+    return campaign.crystals.as_json(wildcards.structure, "provenance", *PLACE_KEYS)
+
+
+def molecule_text(wildcards):
+    """A molecule as its relaxation reads it."""
+    return campaign.molecules.as_json(wildcards.molecule)
+
+
+def members_text(wildcards):
+    """The structures of a bundle, one to a line."""
+    return "\n".join(campaign.jobs.members(wildcards.bundle))
+
+
+def current(name):
+    """Input function without files: what the rule made with other settings or files is made anew.
+
+    The results say themselves what they were made with; Snakemake's own notes may be lost.
+    """
+
+    def check(wildcards):
+        outputs = filled(getattr(rules, name).output, wildcards)
+        asking = workflow.is_main_process and not DELETING
+        if not (asking and all(map(os.path.exists, outputs))):
+            return []
+        asked = {
+            key: value(wildcards) if callable(value) else value
+            for key, value in getattr(rules, name).params.items()
+            if not (callable(value) and "output" in signature(value).parameters)
+        }
+        # The first input is this function.
+        inputs = filled(getattr(rules, name).input[1:], wildcards)
+        why = campaign.why_outdated(name, outputs, asked, inputs)
+        return renew(outputs[0] if why and not REPORTING else None)
+
+    return check
+
+
+def filled(files, wildcards):
+    """Paths of the files of a rule, its functions asked and its wildcards filled in."""
+    found = []
+    for file in files:
+        answer = file(wildcards) if callable(file) else file
+        for path in [answer] if isinstance(answer, str) else answer:
+            path = str(path).replace("<results>", str(campaign.results))
+            found += expand(path, **dict(wildcards.items())) if "{" in path else [path]
+    return found
+
+
+def stored(wildcards, output):
+    """Param function for captions: what the result was made with, not what is asked for now."""
+    return Stored(output[0])
 
 
 def crystals_now():
@@ -156,8 +214,8 @@ def calibration_ids():
 
 
 def records(wildcards):
-    """The hyperfine records of all structures."""
-    return expand("<results>/hyperfine/{structure}.json", structure=asked())
+    """The hyperfine records of all structures; whole paths, also in a rule of who imports these."""
+    return [f"{campaign.results}/hyperfine/{name}.json" for name in asked()]
 
 
 def reference_records():
@@ -167,7 +225,12 @@ def reference_records():
 
 def crystals(wildcards):
     """The crystals of all structures."""
-    return expand("<results>/structures/crystals/{structure}.json", structure=asked())
+    return crystal_files(asked())
+
+
+def crystal_files(names):
+    """Files of crystals by their ids."""
+    return [f"{campaign.results}/structures/crystals/{name}.json" for name in names]
 
 
 def labels(*splits):

@@ -16,6 +16,7 @@ KIND_METHOD = (
 rule fit_density_model:
     """Model of the density with its committee, and the card that says what it is."""
     input:
+        current("fit_density_model"),
         labels=labels("train", "validation"),
     output:
         "<results>/molecules/{molecule}/card.json",
@@ -40,6 +41,7 @@ rule fit_density_model:
 rule evaluate_density_model:
     """Errors of density, energy, forces and dipole on geometries that the fit never saw."""
     input:
+        current("evaluate_density_model"),
         model="<results>/molecules/{molecule}/model.npz",
         labels=labels("test"),
     output:
@@ -82,6 +84,7 @@ rule evaluate_density_model:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
+        stored=stored,
         pyscf=PYSCF,
         method=method_versions(KIND_METHOD, "density.one_shot", "density.evaluation"),
     script:

@@ -4,6 +4,7 @@
 rule featurize_soap:
     """SOAP power spectra, one vector per row of the site table."""
     input:
+        current("featurize_soap"),
         sites="<results>/sites/training.parquet",
         # A record holds its crystal.
         crystals=lambda wildcards: crystals(wildcards) + reference_records(),
@@ -28,6 +29,7 @@ rule featurize_soap:
 rule select_representatives:
     """The most different sites first, seen by their fingerprints alone."""
     input:
+        current("select_representatives"),
         features="<results>/features/soap.npz",
     output:
         table="<results>/features/representatives.csv",

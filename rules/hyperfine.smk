@@ -8,6 +8,8 @@ SETTINGS = json.dumps(campaign.gpaw)
 GPAW_METHOD = method_versions(*METHOD)
 RECORD_STORE = config["record_store"]
 STORE = f"--store {quote(RECORD_STORE)}" if RECORD_STORE else ""
+# Name of a job: that of its crystal, or of the bundle that shares it.
+JOB = "{bundle}" if campaign.bundled else "{structure}"
 
 
 if campaign.bundled:
@@ -15,7 +17,7 @@ if campaign.bundled:
     rule write_bundle:
         """The structures of one DFT job, by id: what is written down stays together."""
         input:
-            healed("hyperfine/bundles/{bundle}.members"),
+            written("hyperfine/bundles/{bundle}.members", members_text),
         output:
             "<results>/hyperfine/bundles/{bundle}.members",
         log:
@@ -33,45 +35,6 @@ if campaign.bundled:
         shell:
             "(printf '%s\\n' {params.members:q} > {output:q}.part"
             " && mv {output:q}.part {output:q}) 2> {log:q}"
-
-    rule compute_hyperfine:
-        """Real DFT (GPAW) of several structures, one after the other, each in its own process.
-
-        Ends with a record of each whatever the physics does. If the machine fails one, the others
-        go on, and the next attempt computes what is missing. MPI: set the resources `mpi` and
-        `tasks`.
-        """
-        input:
-            lambda wildcards: renew(campaign.jobs.outdated_job(wildcards.bundle)),
-            "<results>/hyperfine/bundles/{bundle}.members",
-            structures=lambda wildcards: expand(
-                "<results>/structures/crystals/{structure}.json",
-                structure=campaign.jobs.running_members(wildcards.bundle),
-            ),
-        output:
-            "<results>/hyperfine/bundles/{bundle}.json",
-        log:
-            "<logs>/compute_hyperfine/{bundle}.log",
-        benchmark:
-            "<benchmarks>/compute_hyperfine/{bundle}.jsonl"
-        priority: lambda wildcards: campaign.jobs.priority(wildcards.bundle)
-        conda:
-            "../envs/crystals.yaml"
-        resources:
-            mem_mb=dft_memory,
-            runtime=dft_minutes,
-            mpi="",
-            tasks=1,
-            store=STORE,
-        params:
-            settings=SETTINGS,
-            method=GPAW_METHOD,
-        shell:
-            'launcher="{resources.mpi}"; '
-            "python -P -m dft2spectra.crystals.run_bundle --structures {input.structures:q}"
-            " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
-            " {resources.store}"
-            ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
     rule write_record:
         """The record of one structure, out of the job that computed it."""
@@ -97,48 +60,53 @@ if campaign.bundled:
             "(cp $(dirname {input.bundle:q})/records/$(basename {output:q}) {output:q}.part"
             " && mv {output:q}.part {output:q}) 2> {log:q}"
 
-else:
 
-    rule compute_hyperfine:
-        """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
+rule compute_hyperfine:
+    """Real DFT (GPAW): moment, contact density, EFG and hyperfine field of every distinct site.
 
-        Ends with a record whatever the physics does; its status says converged, not_converged or
-        failed. A second job for the same record, as after a kill of Snakemake, waits for the first. MPI:
-        set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are no parameters,
-        so that moving to another machine computes nothing again.
-        """
-        input:
-            lambda wildcards: renew(campaign.jobs.outdated_record(wildcards.structure)),
-            structure="<results>/structures/crystals/{structure}.json",
-        output:
-            "<results>/hyperfine/{structure}.json",
-        log:
-            "<logs>/compute_hyperfine/{structure}.log",
-        benchmark:
-            "<benchmarks>/compute_hyperfine/{structure}.jsonl"
-        priority: lambda wildcards: campaign.jobs.priority(wildcards.structure)
-        conda:
-            "../envs/crystals.yaml"
-        resources:
-            mem_mb=dft_memory,
-            runtime=dft_minutes,
-            mpi="",
-            tasks=1,
-            store=STORE,
-        params:
-            settings=SETTINGS,
-            method=GPAW_METHOD,
-        shell:
-            'launcher="{resources.mpi}"; '
-            "python -P -m dft2spectra.crystals.run_record --structure {input.structure:q}"
-            " --settings {params.settings:q} --output {output:q} --log {log:q}"
-            " {resources.store}"
-            ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
+    Of one structure or, in a bundle, of several, one after the other, each in its own process. Ends
+    with a record of each whatever the physics does; its status says converged, not_converged or
+    failed. If the machine fails one of a bundle, the others go on, and the next attempt computes
+    what is missing. A second job for the same record, as after a kill of Snakemake, waits for the
+    first. MPI: set the resources `mpi` (the launcher, such as mpiexec or srun) and `tasks`; they are
+    no parameters, so that moving to another machine computes nothing again.
+    """
+    input:
+        lambda wildcards: renew(campaign.jobs.outdated_job(job_of(wildcards))),
+        "<results>/hyperfine/bundles/{bundle}.members" if campaign.bundled else [],
+        structures=lambda wildcards: crystal_files(
+            campaign.jobs.running_members(job_of(wildcards))
+        ),
+    output:
+        f"<results>/hyperfine/{'bundles/' if campaign.bundled else ''}{JOB}.json",
+    log:
+        f"<logs>/compute_hyperfine/{JOB}.log",
+    benchmark:
+        f"<benchmarks>/compute_hyperfine/{JOB}.jsonl"
+    priority: lambda wildcards: campaign.jobs.priority(job_of(wildcards))
+    conda:
+        "../envs/crystals.yaml"
+    resources:
+        mem_mb=dft_memory,
+        runtime=dft_minutes,
+        mpi="",
+        tasks=1,
+        store=STORE,
+    params:
+        settings=SETTINGS,
+        method=GPAW_METHOD,
+    shell:
+        'launcher="{resources.mpi}"; '
+        "python -P -m dft2spectra.crystals.run_job --structures {input.structures:q}"
+        " --settings {params.settings:q} --output {output:q} --logs $(dirname {log:q})"
+        " {resources.store}"
+        ' --launcher "${{launcher:+$launcher -n {resources.tasks}}}" >> {log:q} 2>&1'
 
 
 rule summarize_hyperfine:
     """One row per structure: status, reason, chosen start, iterations and time."""
     input:
+        current("summarize_hyperfine"),
         records=records,
     output:
         "<results>/report/timings.svg",
@@ -165,6 +133,7 @@ rule summarize_hyperfine:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         method=method_versions("crystals.table"),
     script:
         "../scripts/summarize_hyperfine.py"
@@ -173,7 +142,7 @@ rule summarize_hyperfine:
 rule write_measured:
     """One compound with its measured values, as the calibration reads it."""
     input:
-        healed("calibration/measured/{structure}.json"),
+        written("calibration/measured/{structure}.json", measured_text),
     output:
         "<results>/calibration/measured/{structure}.json",
     log:
@@ -187,9 +156,7 @@ rule write_measured:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=lambda wildcards: campaign.crystals.as_json(
-            wildcards.structure, "provenance", *PLACE_KEYS
-        ),
+        content=measured_text,
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"
@@ -198,6 +165,7 @@ rule write_measured:
 rule calibrate:
     """Isomer shift, field and Q, fitted to the measured compounds of the calibration."""
     input:
+        current("calibrate"),
         records=lambda wildcards: expand(
             "<results>/hyperfine/{structure}.json", structure=calibration_ids()
         ),
@@ -231,6 +199,7 @@ rule calibrate:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         settings={"reference": config["calibration"]["reference"]},
         method=method_versions("crystals.calibration"),
     script:

@@ -1,6 +1,8 @@
 """Molecular dynamics on the predicted density, and the infrared spectrum."""
 
-# What each run reads; chunk_steps, how often a state is saved, changes no result and is in neither.
+# What each run reads, so that a change of it runs it again; chunk_steps, how often a state is saved,
+# changes no result and is in neither. The jobs are given the whole section: a parameter that is
+# derived, by asking for the output, makes nothing run again.
 THERMOSTAT = only(
     [
         *["temperature_k", "timestep_fs", "friction_per_ps", "equilibration_ps"],
@@ -27,6 +29,7 @@ CALCULATOR = [
 rule equilibrate:
     """Start states of the trajectories: snapshots of one run with a thermostat."""
     input:
+        current("equilibrate"),
         model="<results>/molecules/{molecule}/model.npz",
         molecule="<results>/molecules/{molecule}/equilibrium.json",
         harmonic="<results>/infrared/{molecule}/harmonic.json",
@@ -43,7 +46,8 @@ rule equilibrate:
         mem_mb=growing(2000),
         runtime=growing(1440),
     params:
-        dynamics=THERMOSTAT,
+        thermostat=THERMOSTAT,
+        section=lambda wildcards, output: config["dynamics"],
         pyscf=PYSCF,
         guards=config["guards"],
         method=method_versions(
@@ -56,6 +60,7 @@ rule equilibrate:
 rule run_trajectory:
     """One trajectory at constant energy; a killed job goes on where it was."""
     input:
+        current("run_trajectory"),
         model="<results>/molecules/{molecule}/model.npz",
         molecule="<results>/molecules/{molecule}/equilibrium.json",
         states="<results>/molecules/{molecule}/states.npz",
@@ -71,7 +76,8 @@ rule run_trajectory:
         mem_mb=growing(2000),
         runtime=growing(1440),
     params:
-        dynamics=CONSTANT_ENERGY,
+        constant_energy=CONSTANT_ENERGY,
+        section=lambda wildcards, output: config["dynamics"],
         pyscf=PYSCF,
         guards=config["guards"],
         method=method_versions("dynamics.integration", *CALCULATOR),
@@ -82,6 +88,7 @@ rule run_trajectory:
 rule infrared_spectrum:
     """Spectrum and bands from all trajectories, beside harmonic modes and measured bands."""
     input:
+        current("infrared_spectrum"),
         trajectories=expand(
             "<results>/molecules/{{molecule}}/trajectories/{number}.npz",
             number=range(1, config["dynamics"]["trajectories"] + 1),
@@ -116,6 +123,7 @@ rule infrared_spectrum:
         mem_mb=growing(1500),
         runtime=growing(20),
     params:
+        stored=stored,
         temperature_k=config["dynamics"]["temperature_k"],
         settings=TRANSFORM,
         method=method_versions("spectra.infrared"),

@@ -8,6 +8,7 @@ MEASUREMENTS = {entry["name"]: entry for entry in config["measurements"]}
 rule identify_phases:
     """Phases of a measured spectrum with their fractions, and the errors of both."""
     input:
+        current("identify_phases"),
         lambda wildcards: measurement_files(
             MEASUREMENTS[wildcards.measurement],
             f"results/{config['run']}",
@@ -43,6 +44,7 @@ rule identify_phases:
         mem_mb=growing(1500),
         runtime=growing(20),
     params:
+        stored=stored,
         measurement=lambda wildcards: MEASUREMENTS[wildcards.measurement],
         settings=MEASUREMENT,
         results=lambda wildcards: f"results/{config['run']}",

@@ -10,6 +10,7 @@ LEARNING = {
 rule evaluate_model:
     """Every model in every split: predictions of crystals left out, scores, learning curves."""
     input:
+        current("evaluate_model"),
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
@@ -43,6 +44,7 @@ rule evaluate_model:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        stored=stored,
         learning=LEARNING,
         method=method_versions("learning.boosting"),
     script:
@@ -52,6 +54,7 @@ rule evaluate_model:
 rule evaluate_systems:
     """Models of single chemical systems, each crystal left out in turn."""
     input:
+        current("evaluate_systems"),
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
@@ -74,6 +77,7 @@ rule evaluate_systems:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        stored=stored,
         learning=LEARNING,
         method=method_versions("learning.boosting", "learning.systems"),
     script:
@@ -83,6 +87,7 @@ rule evaluate_systems:
 rule evaluate_tensor:
     """Field gradients as tensors: predicted for crystals left out, scored in every split."""
     input:
+        current("evaluate_tensor"),
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
@@ -110,6 +115,7 @@ rule evaluate_tensor:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        stored=stored,
         soap=config["soap"],
         learning=LEARNING,
         method=method_versions("learning.boosting", "learning.tensor_evaluation"),
@@ -120,6 +126,7 @@ rule evaluate_tensor:
 rule train_model:
     """The model on all sites, and the card that says what it can be trusted with."""
     input:
+        current("train_model"),
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
         representatives="<results>/features/representatives.csv",
@@ -146,6 +153,7 @@ rule train_model:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        stored=stored,
         learning=LEARNING,
         method=method_versions("learning.boosting"),
     script:
@@ -158,6 +166,7 @@ rule evaluate_external:
     No campaign without external crystals has it, and none runs it unasked: all_external does.
     """
     input:
+        current("evaluate_external"),
         "<results>/models/{target}/kernel.npz",
         features="<results>/features/soap.npz",
         sites="<results>/sites/training.parquet",
@@ -186,6 +195,7 @@ rule evaluate_external:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        stored=stored,
         learning=LEARNING,
         method=method_versions("learning.external", "learning.boosting"),
     script:

@@ -6,7 +6,7 @@ PYSCF = config["pyscf"]
 rule write_molecule:
     """One molecule as its relaxation reads it; the content is a parameter, as that of a crystal."""
     input:
-        healed("molecules/{molecule}/molecule.json"),
+        written("molecules/{molecule}/molecule.json", molecule_text),
     output:
         "<results>/molecules/{molecule}/molecule.json",
     log:
@@ -20,7 +20,7 @@ rule write_molecule:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=lambda wildcards: campaign.molecules.as_json(wildcards.molecule),
+        content=molecule_text,
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"
@@ -29,6 +29,7 @@ rule write_molecule:
 rule relax_molecule:
     """The minimum of the energy nearest to the geometry that was given."""
     input:
+        current("relax_molecule"),
         molecule="<results>/molecules/{molecule}/molecule.json",
     output:
         minimum="<results>/molecules/{molecule}/equilibrium.json",
@@ -51,6 +52,7 @@ rule relax_molecule:
 rule harmonic_reference:
     """Frequencies, normal modes and infrared intensities at the minimum, from full DFT."""
     input:
+        current("harmonic_reference"),
         minimum="<results>/molecules/{molecule}/equilibrium.json",
     output:
         reference="<results>/infrared/{molecule}/harmonic.json",
@@ -70,6 +72,7 @@ rule harmonic_reference:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
+        stored=stored,
         settings=PYSCF,
         method=method_versions("molecules.pyscf_input", "molecules.harmonic"),
     script:
@@ -79,6 +82,7 @@ rule harmonic_reference:
 rule sample_geometries:
     """Geometries of one batch, drawn along the normal modes."""
     input:
+        current("sample_geometries"),
         harmonic="<results>/infrared/{molecule}/harmonic.json",
     output:
         batch="<results>/molecules/{molecule}/geometries/{batch}.json",
@@ -107,6 +111,7 @@ rule label_densities:
     hand.
     """
     input:
+        current("label_densities"),
         molecule="<results>/molecules/{molecule}/molecule.json",
         geometries="<results>/molecules/{molecule}/geometries/{batch}.json",
     output:

@@ -9,6 +9,7 @@ MIXTURES = {mixture["name"]: mixture for mixture in config["mossbauer"]["mixture
 rule plot_mossbauer:
     """Spectrum of every structure with trustworthy sites, and the lines that it is made of."""
     input:
+        current("plot_mossbauer"),
         sites="<results>/sites/sites.parquet",
         structures="<results>/structures/index.csv",
     output:
@@ -32,6 +33,7 @@ rule plot_mossbauer:
         mem_mb=growing(1500),
         runtime=growing(60),
     params:
+        stored=stored,
         settings=MEASUREMENT,
         method=method_versions("spectra.mossbauer"),
     script:
@@ -41,6 +43,7 @@ rule plot_mossbauer:
 rule mix_mossbauer:
     """Spectrum of a mixture of phases with the area of each."""
     input:
+        current("mix_mossbauer"),
         sites="<results>/sites/sites.parquet",
         structures="<results>/structures/index.csv",
     output:
@@ -67,6 +70,7 @@ rule mix_mossbauer:
         mem_mb=growing(1500),
         runtime=growing(20),
     params:
+        stored=stored,
         mixture=lambda wildcards: MIXTURES[wildcards.mixture],
         settings=MEASUREMENT,
         method=method_versions("spectra.mossbauer"),

@@ -4,6 +4,7 @@
 rule clean_sites:
     """One row per distinct Fe site; what is left out, and by which rule, in a table of its own."""
     input:
+        current("clean_sites"),
         records=records,
         reference=lambda wildcards: reference_records(),
         calibration="<results>/calibration/calibration.json",
@@ -33,6 +34,7 @@ rule clean_sites:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
+        stored=stored,
         rules=config["cleaning"],
         external=campaign.external,
         method=method_versions("learning.cleaning"),

@@ -14,7 +14,7 @@ checkpoint retrieve_structures:
     """
 
     # The set itself decides, not the parameters that Snakemake records: they are the new ones also
-    # after a retrieval that failed, and a clone has none.
+    # after a retrieval that failed, and a clone has none. So the source is a derived parameter.
     input:
         lambda wildcards: renew(campaign.sets.outdated(wildcards.source)),
     output:
@@ -37,7 +37,8 @@ checkpoint retrieve_structures:
         mem_mb=growing(2000),
         runtime=growing(240),
     params:
-        source=lambda wildcards: wildcards.source,
+        name=lambda wildcards: wildcards.source,
+        source=lambda wildcards, output: campaign.sets.all[wildcards.source],
         method=method_versions("structures.retrieval"),
     script:
         "../scripts/retrieve_structures.py"
@@ -73,7 +74,8 @@ checkpoint relax_volumes:
         mem_mb=growing(8000),
         runtime=growing(1440),
     params:
-        source=lambda wildcards: wildcards.source,
+        lambda wildcards: wildcards.source,
+        source=lambda wildcards, output: campaign.sets.all[wildcards.source],
         limits=campaign.limits,
         scratch=lambda wildcards: f"results/{config['run']}/relax_volumes/{wildcards.source}",
         method=method_versions("crystals.equation_of_state"),
@@ -84,7 +86,7 @@ checkpoint relax_volumes:
 rule screen_structures:
     """Canonical form, id and limits of every crystal in the sources; rejections with a reason."""
     input:
-        healed("structures/accepted"),
+        current("screen_structures"),
         # A pinned set that is gone is no input where everything is deleted.
         lambda wildcards: [
             path
@@ -120,6 +122,7 @@ rule screen_structures:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         sources=campaign.sources,
         limits=campaign.limits,
         design=config["structures"]["design"],
@@ -136,7 +139,7 @@ rule write_crystal:
     design or a measured value is added.
     """
     input:
-        healed("structures/crystals/{structure}.json"),
+        written("structures/crystals/{structure}.json", crystal_text),
     output:
         "<results>/structures/crystals/{structure}.json",
     log:
@@ -152,9 +155,7 @@ rule write_crystal:
         mem_mb=growing(500),
         runtime=growing(5),
     params:
-        content=lambda wildcards: campaign.crystals.as_json(
-            wildcards.structure, "measured", "provenance", *PLACE_KEYS
-        ),
+        content=crystal_text,
     shell:
         "(printf '%s\\n' {params.content:q} > {output:q}.part"
         " && mv {output:q}.part {output:q}) 2> {log:q}"

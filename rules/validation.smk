@@ -4,6 +4,7 @@
 rule compare_measured:
     """Table, statistics and parity figure of all computed sites with measured values."""
     input:
+        current("compare_measured"),
         sites="<results>/sites/sites.parquet",
         dropped="<results>/sites/dropped.csv",
         calibration="<results>/calibration/calibration.json",
@@ -45,6 +46,7 @@ rule compare_measured:
         mem_mb=growing(1000),
         runtime=growing(20),
     params:
+        stored=stored,
         method=method_versions("crystals.validation"),
     script:
         "../scripts/compare_measured.py"

@@ -1,8 +1,8 @@
 """Glue of the rule calibrate."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.crystals.calibration import calibrate
 
@@ -14,3 +14,4 @@ calibrate(
     out_csv=snakemake.output.points,
     out_png=snakemake.output.figure,
 )
+job.write_provenance()

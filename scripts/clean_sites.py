@@ -1,8 +1,8 @@
 """Glue of the rule clean_sites."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.cleaning import clean_sites
 
@@ -16,3 +16,4 @@ clean_sites(
     snakemake.params.external,
     snakemake.input.reference,
 )
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule compare_measured."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.crystals.validation import compare_measured
 
@@ -15,3 +15,4 @@ compare_measured(
     snakemake.output.statistics,
     snakemake.output.figure,
 )
+job.write_provenance()

@@ -1,20 +1,17 @@
 """Glue of the rule equilibrate."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
-
-from ase import Atoms
+job = Job(snakemake)
 
 from dft2spectra.density.calculator import DensityCalculator
-from dft2spectra.dynamics.equilibration import equilibrate
-from dft2spectra.dynamics.settings import check_timestep
-from dft2spectra.records import kept, read_json
+from dft2spectra.dynamics.equilibration import equilibrate, start_geometry
+from dft2spectra.records import kept
 
-start, *like = read_json(snakemake.input.harmonic), snakemake.params.pyscf, snakemake.params.guards
-settings = snakemake.config["dynamics"] | snakemake.params.dynamics
-check_timestep(settings["timestep_fs"], start["frequencies_cm1"][-1])
+settings = snakemake.params.section
+atoms = start_geometry(snakemake.input.harmonic, settings["timestep_fs"])
+like = snakemake.params.pyscf, snakemake.params.guards
 calculator = DensityCalculator.from_files(snakemake.input.model, snakemake.input.molecule, *like)
-atoms = Atoms(start["symbols"], start["positions_ang"], masses=start["masses_amu"])
 with kept(snakemake.output.run) as run:
-    equilibrate(atoms, calculator, settings, run, snakemake.output.states, sys.stdout)
+    equilibrate(atoms, calculator, settings, run, snakemake.output.states, job.log)
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule evaluate_density_model."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.density.evaluation import evaluate_density_model
 
@@ -16,3 +16,4 @@ evaluate_density_model(
     snakemake.output.errors,
     snakemake.output.uncertainty,
 )
+job.write_provenance()

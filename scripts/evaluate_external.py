@@ -1,8 +1,8 @@
 """Glue of the rule evaluate_external."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.external import evaluate_external
 
@@ -12,3 +12,4 @@ evaluate_external(
     *(snakemake.wildcards.target, snakemake.params.learning),
     *(snakemake.output.table, snakemake.output.metrics, snakemake.output.figure),
 )
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule evaluate_systems."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.systems import evaluate_systems
 
@@ -15,3 +15,4 @@ evaluate_systems(
     snakemake.output.table,
     snakemake.output.figure,
 )
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule evaluate_tensor."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.tensor_evaluation import evaluate_tensor
 
@@ -11,9 +11,7 @@ evaluate_tensor(
     snakemake.input.sites,
     snakemake.input.representatives,
     snakemake.input.records,
-    snakemake.params.soap,
-    snakemake.params.learning,
-    snakemake.output.predictions,
-    snakemake.output.metrics,
-    snakemake.output.figure,
+    *(snakemake.params.soap, snakemake.params.learning),
+    *(snakemake.output.predictions, snakemake.output.metrics, snakemake.output.figure),
 )
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule featurize_soap."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.soap import featurize
 
@@ -12,3 +12,4 @@ featurize(
     snakemake.params.soap,
     snakemake.output.features,
 )
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule fit_density_model."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.density.training import fit_from_files
 
@@ -13,3 +13,4 @@ fit_from_files(
     snakemake.output.model,
     print,
 )
+job.write_provenance()

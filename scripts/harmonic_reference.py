@@ -1,8 +1,8 @@
 """Glue of the rule harmonic_reference."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 import pandas as pd
 
@@ -12,3 +12,4 @@ from dft2spectra.records import read_json, write_csv, write_json
 reference = harmonic_reference(read_json(snakemake.input.minimum), snakemake.params.settings)
 write_json(snakemake.output.reference, reference)
 write_csv(snakemake.output.table, pd.DataFrame(harmonic_table(reference)))
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule identify_phases."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.measured.campaign import measure_for_campaign
 
@@ -13,3 +13,4 @@ measure_for_campaign(
     snakemake.params.predicted,
     snakemake.output.fit,
 )
+job.write_provenance()

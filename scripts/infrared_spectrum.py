@@ -1,8 +1,8 @@
 """Glue of the rule infrared_spectrum."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.spectra.infrared import write_infrared
 
@@ -10,10 +10,9 @@ write_infrared(
     snakemake.input.trajectories,
     snakemake.input.harmonic,
     snakemake.input.measured or None,
-    snakemake.params.temperature_k,
-    snakemake.params.settings,
-    snakemake.output.spectrum,
-    snakemake.output.peaks,
+    *(snakemake.params.temperature_k, snakemake.params.settings),
+    *(snakemake.output.spectrum, snakemake.output.peaks),
     snakemake.output.figure,
     snakemake.output.evaluation,
 )
+job.write_provenance()

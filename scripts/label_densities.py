@@ -1,8 +1,8 @@
 """Glue of the rule label_densities."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.molecules.labels import label_batch
 from dft2spectra.records import kept, read_json
@@ -14,3 +14,4 @@ with kept(snakemake.output.labels) as output:
         snakemake.params.settings,
         output,
     )
+job.write_provenance()

@@ -1,8 +1,8 @@
 """Glue of the rule mix_mossbauer."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.spectra.mossbauer import plot_mixture
 
@@ -15,3 +15,4 @@ plot_mixture(
     out_png=snakemake.output.figure,
     out_areas_csv=snakemake.output.areas,
 )
+job.write_provenance()

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.crystals.plan import make_plan
 

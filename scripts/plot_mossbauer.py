@@ -1,8 +1,8 @@
 """Glue of the rule plot_mossbauer."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.spectra.mossbauer import plot_structures
 
@@ -14,3 +14,4 @@ plot_structures(
     snakemake.output.lines,
     snakemake.output.components,
 )
+job.write_provenance()

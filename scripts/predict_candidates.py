@@ -1,9 +1,10 @@
 """Glue of the rule predict_candidates."""
 
-import sys
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.learning.screening import predict_candidates
 
@@ -16,3 +17,4 @@ predict_candidates(
     snakemake.output.table,
     snakemake.output.figure,
 )
+job.write_provenance()

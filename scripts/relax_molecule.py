@@ -1,9 +1,10 @@
 """Glue of the rule relax_molecule."""
 
-import sys
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.molecules.equilibrium import relax
 from dft2spectra.records import read_json, write_json
@@ -14,3 +15,4 @@ minimum = relax(
     Path(snakemake.output.minimum).with_name("relaxation.json"),
 )
 write_json(snakemake.output.minimum, minimum)
+job.write_provenance()

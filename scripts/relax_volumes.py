@@ -1,16 +1,16 @@
 """Glue of the checkpoint relax_volumes."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.crystals.relaxation import fetch
-from dft2spectra.structures.retrieval import exit_quietly, retrieve, source_named
+from dft2spectra.structures.retrieval import exit_quietly, retrieve
 
 scratch, limits = Path(snakemake.params.scratch), snakemake.params.limits
 fetch = partial(fetch, limits=limits, scratch=scratch, processes=snakemake.threads)
-source = source_named(snakemake.config, snakemake.params.source)
 with exit_quietly():
-    retrieve(source, snakemake.output.pinned, print, fetch, limits["xc"])
+    retrieve(snakemake.params.source, snakemake.output.pinned, print, fetch, limits["xc"])

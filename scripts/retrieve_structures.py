@@ -3,10 +3,13 @@
 import sys
 
 terminal = sys.stderr
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
-from dft2spectra.structures.retrieval import exit_quietly, retrieve, say_on, source_named
+from dft2spectra.job import Job
 
-source = source_named(snakemake.config, snakemake.params.source)
+job = Job(snakemake)
+
+from dft2spectra.structures.retrieval import exit_quietly, retrieve, say_on
+
+progress = say_on(terminal, snakemake.params.name)
 with exit_quietly():
-    retrieve(source, snakemake.output.pinned, say_on(terminal, source["name"]))
+    retrieve(snakemake.params.source, snakemake.output.pinned, progress)

@@ -1,17 +1,16 @@
 """Glue of the rule run_trajectory."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.density.calculator import DensityCalculator
 from dft2spectra.dynamics.trajectory import run_from_state
 from dft2spectra.records import kept
 
-model, molecule = snakemake.input.model, snakemake.input.molecule
-pyscf, guards = snakemake.params.pyscf, snakemake.params.guards
-number = int(snakemake.wildcards.number) - 1
-calculator = DensityCalculator.from_files(model, molecule, pyscf, guards)
-settings = snakemake.config["dynamics"] | snakemake.params.dynamics
+like = snakemake.params.pyscf, snakemake.params.guards
+calculator = DensityCalculator.from_files(snakemake.input.model, snakemake.input.molecule, *like)
+number, settings = int(snakemake.wildcards.number) - 1, snakemake.params.section
 with kept(snakemake.output.trajectory) as output:
-    run_from_state(snakemake.input.states, number, calculator, settings, output, sys.stdout)
+    run_from_state(snakemake.input.states, number, calculator, settings, output, job.log)
+job.write_provenance()

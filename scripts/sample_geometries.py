@@ -1,8 +1,8 @@
 """Glue of the rule sample_geometries."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.molecules.batches import write_batch
 
@@ -12,3 +12,4 @@ write_batch(
     snakemake.params.sampling,
     snakemake.output.batch,
 )
+job.write_provenance()

@@ -1,9 +1,10 @@
 """Glue of the rule screen_predicted."""
 
-import sys
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.structures.sources import collect, fingerprint, write_structures
 

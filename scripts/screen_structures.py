@@ -1,9 +1,10 @@
 """Glue of the rule screen_structures."""
 
-import sys
 from pathlib import Path
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from dft2spectra.job import Job
+
+job = Job(snakemake)
 
 from dft2spectra.structures.sources import collect, fingerprint, write_structures
 
@@ -11,3 +12,4 @@ asked = snakemake.params.sources, snakemake.params.limits, snakemake.params.desi
 stamp = fingerprint(*asked)
 folder = Path(snakemake.output.table).parent
 write_structures(*collect(*asked), folder, fingerprint=stamp)
+job.write_provenance()

@@ -1,9 +1,10 @@
 """Glue of the rule select_representatives."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.selection import select_representatives
 
 select_representatives(snakemake.input.features, snakemake.params.number, snakemake.output.table)
+job.write_provenance()

@@ -1,9 +1,10 @@
 """Glue of the rule summarize_hyperfine."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.crystals.table import summarize
 
 summarize(snakemake.input.records, snakemake.output.table, snakemake.output.figure)
+job.write_provenance()

@@ -1,14 +1,13 @@
 """Glue of the rule train_model."""
 
-import sys
+from dft2spectra.job import Job
 
-sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+job = Job(snakemake)
 
 from dft2spectra.learning.boosting import train_model
 
 train_model(
-    features_npz=snakemake.input.features,
-    sites_parquet=snakemake.input.sites,
+    *(snakemake.input.features, snakemake.input.sites),
     metrics_json=snakemake.input.metrics,
     target=snakemake.wildcards.target,
     learning=snakemake.params.learning,
@@ -17,3 +16,4 @@ train_model(
     out_card=snakemake.output.card,
     out_figure=snakemake.output.figure,
 )
+job.write_provenance()

@@ -4,6 +4,7 @@
 it says into sentences, ``config_checks`` adds what a schema cannot say.
 """
 
+import glob
 import math
 import os
 import re
@@ -78,7 +79,9 @@ def _bound(node: Any) -> None:
         _bound(item)
 
 
-def complete_config(config: dict[str, Any], files: Sequence[str] = ()) -> dict[str, Any]:
+def complete_config(
+    config: dict[str, Any], files: Sequence[str] = (), home: str | None = None
+) -> dict[str, Any]:
     """The configuration with all defaults, checked.
 
     Parameters
@@ -87,6 +90,9 @@ def complete_config(config: dict[str, Any], files: Sequence[str] = ()) -> dict[s
         What the config files and the command line gave, merged.
     files
         The config files in the order in which they were merged; only for the messages.
+    home
+        Folder of the workflow. A path is seen from the working folder and, if there is nothing,
+        from here: so the bundled data are found from anywhere.
 
     Raises
     ------
@@ -105,10 +111,11 @@ def complete_config(config: dict[str, Any], files: Sequence[str] = ()) -> dict[s
     found = [*_schema_errors(plain), *_not_finite(plain)]
     if not found:
         plain = _with_defaults(plain, schema())
-        found = list(semantic_errors(plain))
+        complete = _with_bundled(plain, schema(), home) if home else plain
+        found = list(semantic_errors(complete))
     if found:
         raise ConfigError(message(plain, found, files))
-    return plain
+    return complete
 
 
 def read_config(files: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
@@ -134,7 +141,34 @@ def read_config(files: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         if not isinstance(content, dict | None):
             raise ConfigError(f"{path} is no configuration: it holds no keys")
         _lay_over(merged, content or {})
-    return complete_config(merged, [str(path) for path in files])
+    home = os.path.dirname(os.path.abspath(files[0])) if files else None
+    return complete_config(merged, [str(path) for path in files], home)
+
+
+def read_campaign(configfiles: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """The configuration of a campaign by what Snakemake is given, laid over ``config.yaml`` here.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_config`; or no file is named and there is no ``config.yaml``.
+    """
+    base = [path for path in ("config.yaml",) if os.path.exists(path)]
+    missing = f"There is no config.yaml in {os.getcwd()}: go where you start Snakemake."
+    if not base and not configfiles:
+        raise ConfigError(missing)
+    try:
+        return read_config([*base, *configfiles])
+    except ConfigError as error:
+        raise error if base else ConfigError(f"{error}\n{missing}") from error
+
+
+def over_file(path: str | os.PathLike[str], config: dict[str, Any]) -> dict[str, Any]:
+    """What a config file holds, with a configuration laid over it."""
+    with open(path, encoding="utf-8") as handle:
+        merged: dict[str, Any] = yaml.safe_load(handle)
+    _lay_over(merged, _plain(config))
+    return merged
 
 
 def _lay_over(config: dict[str, Any], over: dict[str, Any]) -> None:
@@ -206,6 +240,26 @@ def _with_defaults(value: Any, node: dict[str, Any]) -> Any:
         for key, child in node["properties"].items()
         if key in value or "default" in child
     }
+
+
+def _with_bundled(value: Any, node: dict[str, Any], home: str) -> Any:
+    """``value`` with the paths that lead nowhere from here, but from the folder ``home``."""
+    node = _resolved(node)
+    if isinstance(value, list):
+        return [_with_bundled(item, node.get("items", {}), home) for item in value]
+    if isinstance(value, dict):
+        if (kinds := _kinds(node)) and value.get("kind") in kinds:
+            node = _resolved(node["oneOf"][kinds[value["kind"]]])
+        known = node.get("properties", {})
+        return {key: _with_bundled(item, known.get(key, {}), home) for key, item in value.items()}
+    if node.get("format") == "path" and isinstance(value, str) and not _leads_somewhere(value):
+        bundled = os.path.join(home, value)
+        return bundled if _leads_somewhere(bundled) else value
+    return value
+
+
+def _leads_somewhere(path: str) -> bool:
+    return os.path.lexists(path) or bool(glob.has_magic(path) and glob.glob(path))
 
 
 # --- what is wrong: pairs of a key and a sentence ------------------------------------------------

@@ -1,4 +1,4 @@
-"""What lies beside a result and is worth nothing without it: geometries, restart points, scratch.
+"""What lies beside a result and is worth nothing without it: notes, restart points, scratch.
 
 None of it is an output of a job: a restart point that Snakemake knows would be deleted when the job
 starts again, and a missing picture of a trajectory would be a reason to compute it anew. So
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dft2spectra.locks import lock_path, running_owner
+from dft2spectra.provenance import FOLDER
 
 # Folder and name of what may go, and the name of the result that it belongs to.
 LEFTOVERS = (
@@ -32,6 +33,9 @@ def find_leftovers(results: str | Path) -> Iterator[tuple[Path, Path]]:
             for path in sorted(place.iterdir()) if place.is_dir() else ():
                 if match := re.fullmatch(pattern, path.name):
                     yield path, path.with_name(match.expand(owner))
+    folder_of_notes = Path(results) / FOLDER
+    for path in sorted(folder_of_notes.rglob("*.json")):
+        yield path, Path(results) / path.relative_to(folder_of_notes).with_suffix("")
 
 
 def results_with_leftovers(results: str | Path) -> set[Path]:

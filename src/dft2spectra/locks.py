@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dft2spectra.disk import explained
-from dft2spectra.processes import is_gone, place, started
+from dft2spectra.processes import is_gone, place, started, unique_word
 
 TOUCH_S = 20.0
 # A network file system may show old attributes of a file for 60 s; add two missed touches.
@@ -302,8 +302,9 @@ def _remove(path: Path, token: str) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
         if _read(handle).token != token or not _is_at(path, handle):
             return
-        # A name of its own: what another one moves away at this moment is not met.
-        grave = path.with_name(f"{path.name}.dead-{secrets.token_hex(4)}")
+        # A name of its own: what another one moves away at this moment is not met. And that of a
+        # temporary file, which goes if this process is killed before it has removed it.
+        grave = path.with_name(f"{path.name}.{unique_word()}")
         with suppress(FileNotFoundError):
             os.rename(path, grave)
             found = read_owner(grave)

@@ -1,7 +1,9 @@
 """Which processes are gone, as far as this machine can tell; and children that end with us."""
 
 import ctypes
+import hashlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -33,6 +35,17 @@ def place() -> str:
     except OSError:
         pass  # not Linux, or hidden
     return " ".join(words)
+
+
+@cache
+def place_hash() -> str:
+    """A word for :func:`place`."""
+    return hashlib.sha256(place().encode()).hexdigest()[:8]
+
+
+def unique_word() -> str:
+    """A word for a file name: place and number of this process, and a random part."""
+    return f"{place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def started(pid: int) -> str:

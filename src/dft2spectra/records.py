@@ -2,9 +2,9 @@
 
 Snakemake deletes the output of a job when the job starts, also where a driver that was killed never
 learned that the output was finished. A result that took long is therefore :func:`kept` under a
-second name, a hard link, from which the next job takes it back. At its start and at its good end
-Snakemake removes the second names of all that it has noted as finished (:func:`drop_kept`): what is
-deleted or forced from then on is computed anew.
+second name, a hard link, from which the next job takes it back. When Snakemake has noted the end of
+a job, the second names of its results go (:mod:`dft2spectra.noted`): what is deleted or forced from
+then on is computed anew.
 """
 
 import hashlib
@@ -12,10 +12,8 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -26,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from dft2spectra.disk import UnwritableError, explained
-from dft2spectra.processes import is_gone, place
+from dft2spectra.processes import is_gone, place_hash, unique_word
 
 # Name of a temporary file: place and number of the process that writes it, and a random part.
 TEMPORARY = re.compile(r"^\..+\.(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?\Z")
@@ -46,9 +44,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent.resolve(), _place_hash())
-        unique = f"{_place_hash()}-{os.getpid()}-{secrets.token_hex(4)}"
-        temporary = path.with_name(f".{path.name}.{unique}{path.suffix}")
+        _remove_leftovers(path.parent.resolve(), place_hash())
+        temporary = path.with_name(f".{path.name}.{unique_word()}{path.suffix}")
         try:
             yield temporary
             with open(temporary, "rb+") as handle:
@@ -56,11 +53,6 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-@cache
-def _place_hash() -> str:
-    return hashlib.sha256(place().encode()).hexdigest()[:8]
 
 
 @cache
@@ -108,13 +100,8 @@ def kept_path(path: str | Path) -> Path:
 
 def drop_kept(paths: Iterable[str | Path]) -> None:
     """Remove the second names of these results, where there are any."""
-    names = defaultdict(set)
     for path in paths:
-        names[kept_path(path).parent].add(kept_path(path).name)
-    for folder, those in names.items():
-        if folder.is_dir():
-            for name in those.intersection(os.listdir(folder)):
-                (folder / name).unlink(missing_ok=True)
+        kept_path(path).unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -17,6 +17,22 @@ from dft2spectra.finished import last_results
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LONGEST_SCRIPT = 15
+# Parameters that a result depends on, or a caption prints, beside what its script reads.
+NOT_READ = {"method", "stored", "thermostat", "constant_energy"}
+# Rules with results of their own that say what they answer, or that run whenever they are asked.
+WITHOUT_PROVENANCE = {"retrieve_structures", "relax_volumes", "screen_predicted", "plan"}
+RULES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
+# What rules may ask the object `workflow`.
+PUBLIC = {"basedir", "current_basedir", "source_path", "configfiles", "is_main_process", "rules"}
+# And what there is no public way for: file, name and reason.
+EXCEPTIONS = {
+    ("common.smk", "dag.forcefiles.add"): (
+        "A job whose result is there, but no longer good by what the file itself says, has to run, "
+        "in a dry-run too. Parameters and inputs that say so are recorded and would make it run "
+        "once more the next time, and are forgotten with the folder .snakemake; to remove the file "
+        "first would lose a set that stays in use until its successor is there."
+    ),
+}
 # DFT jobs are sized by what they compute.
 OF_IRON = SimpleNamespace(structure="Fe-229-b24716a3")
 KINDS = ("input", "output", "params", "wildcards", "log")
@@ -96,7 +112,7 @@ def test_what_is_read_is_declared_and_what_is_named_is_read(
     rule, read = rules[script.stem], read_by(script)
     assert read["input"] == names(rule.input)
     assert read["output"] == names(rule.output)  # outputs without a name are by-products
-    assert read["params"] == names(rule.params) - {"method"}
+    assert read["params"] == names(rule.params) - NOT_READ
     assert read["wildcards"] <= set(rule.wildcard_names)
 
 
@@ -105,9 +121,55 @@ def test_script_is_glue(script: Path) -> None:
     text = script.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.strip()]
     assert len(lines) <= LONGEST_SCRIPT
-    assert "open(snakemake.log[0]" in text, "output does not go to the rule's log"
+    assert "\njob = Job(snakemake)\n" in text, "output does not go to the rule's log"
+    says_so = text.endswith("\njob.write_provenance()\n")
+    assert says_so == (script.stem not in WITHOUT_PROVENANCE)
     logic = (ast.If, ast.For, ast.While, ast.FunctionDef, ast.Try, ast.ClassDef)
     assert not any(isinstance(node, logic) for node in ast.walk(ast.parse(text)))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_results_are_asked_what_they_were_made_with(rules: dict[str, Any], script: Path) -> None:
+    rule = rules[script.stem]
+    first = rule.input[0] if len(rule.input) else None
+    name = getattr(first, "callable", first)
+    asked = getattr(name, "__qualname__", "") == "current.<locals>.check"
+    assert asked == (script.stem not in WITHOUT_PROVENANCE)
+    if asked:
+        assert name.__closure__[0].cell_contents == script.stem
+        assert names(rule.params) == {key for key, _ in rule.params.items()}
+        assert len(names(rule.params)) == len(rule.params), "a parameter without a name"
+    printed = any(output.flags.get("report") for output in rule.output)
+    assert ("stored" in names(rule.params)) == printed
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_script_reads_nothing_behind_the_back_of_its_rule(script: Path) -> None:
+    """What a rule does not name as a parameter makes nothing run again."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "snakemake"
+    }
+    assert read <= {*KINDS, "threads"}
+
+
+def code(rules_file: Path) -> str:
+    """A file of rules without comments and texts of several lines."""
+    text = re.sub(r'"""(.|\n)*?"""', "", rules_file.read_text(encoding="utf-8"))
+    return re.sub(r"(?m)(^|  )#.*$", "", text)
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_rules_use_no_private_name_of_snakemake(path: Path) -> None:
+    text = code(path)
+    for name in re.findall(r"(?<![/\w])workflow\.([\w.]+)", text):
+        assert name in PUBLIC or (path.name, name) in EXCEPTIONS, f"workflow.{name}"
+    for (file, name), _ in EXCEPTIONS.items():
+        assert text.count(name) == (file == path.name), "once, in one place"
+    assert not re.search(r"[\w)\]]\._\w", text), "an attribute that begins with an underscore"
+    assert not re.search(r"\b(persistence|_settings|snakemake\.config)\b", text)
 
 
 def test_library_knows_nothing_of_snakemake() -> None:
@@ -132,7 +194,9 @@ def test_every_figure_and_every_caption_meet(rules: dict[str, Any]) -> None:
     assert used == captions
     for caption in captions:
         text = (ROOT / "report" / f"{caption}.rst").read_text(encoding="utf-8")
-        assert "{{ snakemake." in text, f"{caption}.rst prints no setting"
+        assert "snakemake.params.stored." in text, f"{caption}.rst prints no setting"
+        now = re.findall(r"snakemake\.(?!params\.stored\.|wildcards\.)\w+", text)
+        assert not now, f"{caption}.rst prints what is asked for now, not what was"
 
 
 def test_programs_are_not_looked_for_in_the_working_folder(rules: dict[str, Any]) -> None:

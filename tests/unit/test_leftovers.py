@@ -8,7 +8,10 @@ from dft2spectra.leftovers import remove_leftovers, results_with_leftovers
 from dft2spectra.locks import output_lock
 
 WATER = "molecules/water"
-KEPT = (f"{WATER}/molecule.json", f"{WATER}/trajectories/2.xyz", f"{WATER}/model.npz", "notes.xyz")
+KEPT = (
+    *(f"{WATER}/{name}" for name in ("molecule.json", "trajectories/2.xyz", "model.npz")),
+    *("notes.xyz", f"provenance/{WATER}/trajectories/2.npz.json"),
+)
 DISPOSABLE = (
     *(f"{WATER}/trajectories/{name}" for name in ("1.xyz", "1.flagged.xyz", "1.stopped.xyz")),
     *(f"{WATER}/{name}" for name in ("thermostat.xyz", "relaxation.json")),
@@ -16,6 +19,7 @@ DISPOSABLE = (
     f"{WATER}/labels/train-000.npz.parts/train-001.npz",
     f"{WATER}/trajectories/.1.npz.kept",
     *("hyperfine/Fe.gpw", "hyperfine/Fe.scratch/gpaw.txt"),
+    f"provenance/{WATER}/trajectories/1.npz.json",
 )
 RESULTS = tuple(
     f"{WATER}/{name}" for name in ("trajectories/1.npz", "thermostat.npz", "equilibrium.json")

@@ -1,16 +1,20 @@
 """Files are whole or absent, and hashes do not depend on the order of keys."""
 
 import json
+import logging
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from dft2spectra import records
+from dft2spectra.noted import NotedJobs
+from dft2spectra.processes import place_hash
 from dft2spectra.records import (
     content_hash,
     drop_kept,
@@ -98,7 +102,7 @@ def dead_pid():
 
 def test_leftovers_of_dead_writers_are_removed(tmp_path, dead_pid):
     """Not those of the living, of writers elsewhere that may live, or what only looks alike."""
-    here = records._place_hash()
+    here = place_hash()
     other = tmp_path / "other.csv"
     old, young = leftover(other, "fedcba98", 1), leftover(tmp_path / "a.json", "fedcba98", 1)
     then = time.time() - 2 * records.LEFT_AFTER_S
@@ -148,6 +152,30 @@ def test_kept_result(tmp_path, monkeypatch, links):
     assert kept_path(path).read_text() == "newer"
     drop_kept([path])
     assert list(tmp_path.iterdir()) == []
+
+
+def event(name: str, **entries) -> logging.LogRecord:
+    """What Snakemake tells its logger."""
+    return logging.makeLogRecord({"event": SimpleNamespace(name=name), **entries})
+
+
+def test_second_names_go_when_the_end_of_the_job_is_noted(tmp_path):
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    for path in (first, second):
+        with kept(path):
+            path.write_text("result")
+    noted = NotedJobs()
+    noted.handle(event("JOB_INFO", jobid=7, output=[str(first), str(tmp_path / "x (update)")]))
+    noted.handle(event("JOB_INFO", jobid=8, output=[str(second)]))
+    noted.handle(event("JOB_ERROR", jobid=8))
+    noted.handle(logging.makeLogRecord({"msg": "no event"}))
+    assert kept_path(first).exists()
+    noted.handle(event("JOB_FINISHED", job_id=7))
+    noted.handle(event("JOB_FINISHED", job_id=9))
+    assert not kept_path(first).exists()
+    assert kept_path(second).exists()
+    noted.drop_all()
+    assert sorted(tmp_path.iterdir()) == [first, second]
 
 
 def test_a_file_of_json_is_cut_off_wherever_the_cut_falls(tmp_path):

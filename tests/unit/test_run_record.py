@@ -66,9 +66,9 @@ class Job:
         return obtain_record(structure, SETTINGS, *paths, self.launcher, store=store)
 
     def start(self, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dft2spectra.crystals.run_record"]
-        command += ["--structure", str(self.folder / "structure.json"), "--output", self.output]
-        command += ["--settings", json.dumps(SETTINGS), "--log", str(self.folder / "log")]
+        command = [sys.executable, "-m", "dft2spectra.crystals.run_job"]
+        command += ["--structures", str(self.folder / "structure.json"), "--output", self.output]
+        command += ["--settings", json.dumps(SETTINGS), "--logs", str(self.folder / "logs")]
         command += ["--launcher", " ".join(self.launcher), *more]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -190,7 +190,7 @@ def test_suspended_job_does_not_write_over_the_record_of_its_successor(job: Job)
     write_json(job.output, other)
     (job.folder / "go").touch()
     late.communicate()
-    assert "Nothing is written any more" in (job.folder / "log").read_text()
+    assert "Nothing is written any more" in (job.folder / "logs" / f"{NAME}.log").read_text()
     assert read_json(job.output) == other
     assert lock_path(job.output).exists()
 

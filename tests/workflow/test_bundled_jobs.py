@@ -142,7 +142,7 @@ def test_kill_9_of_a_job(fresh: Campaign, single: Campaign) -> None:
     while len(list(folder.glob("[A-Z]*.json"))) < 2 and time.monotonic() < end:
         assert process.poll() is None, "the campaign ended before its job could be killed"
         time.sleep(0.05)
-    runners = processes_of(process.pid, "dft2spectra.crystals.run_bundle")
+    runners = processes_of(process.pid, "dft2spectra.crystals.run_job")
     for pid in runners:
         os.kill(pid, signal.SIGKILL)
     process.wait(timeout=200)

@@ -3,13 +3,16 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from campaign import CONFIGS, Campaign, job_counts
-from test_rerun import ALL_DFT
+from campaign import CONFIGS, ROOT, Campaign, job_counts
+from test_rerun import ALL_DFT, DYNAMICS, MODELS, MOLECULE, SITES, SPECTRA, SPECTRUM
+from test_rerun import edited as with_config
 
 
 def record(campaign: Campaign, formula: str) -> Path:
@@ -98,3 +101,96 @@ def test_a_crystal_that_a_crash_has_spoilt_is_written_again(copied: Campaign, le
     screened = folder / "accepted" / path.name
     screened.write_bytes(screened.read_bytes()[:left])
     assert copied.planned("all_structures")["screen_structures"] == 1
+
+
+@pytest.fixture(scope="module")
+def forgetful(finished: Campaign, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """A copy of the finished campaign without what Snakemake remembers; it is not changed."""
+    folder = tmp_path_factory.mktemp("forgetful") / "work"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    shutil.rmtree(folder / ".snakemake")
+    return Campaign(folder, library=folder / "library")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"dynamics": {"temperature_k": 350}, "learning": {"seed": 1}},
+            DYNAMICS | MODELS,
+        ),
+        (
+            {"infrared": {"resolution_cm1": 700}, "mossbauer": {"width_mm_s": 0.3}},
+            SPECTRUM | SPECTRA,
+        ),
+        ({"pyscf": {"xc": "BLYP"}, "cleaning": {"outlier_mad": 9}}, MOLECULE | SITES),
+        (
+            {"sampling": {"test": 5}, "infrared": {"measured": None}},
+            {"sample_geometries": 1, "label_densities": 1, "evaluate_density_model": 1, **SPECTRUM},
+        ),
+        (
+            {"molecules": [{"name": "water", "smiles": "O"}], "dynamics": {"chunk_steps": 7}},
+            {"write_molecule": 1, **MOLECULE},
+        ),
+    ],
+    ids=["temperature", "resolution", "functional", "test geometries", "molecule"],
+)
+def test_edit_without_the_memory_of_snakemake(
+    forgetful: Campaign, changes: dict[str, Any], expected: dict[str, int]
+) -> None:
+    """As with it: results say themselves what they were made with."""
+    assert forgetful.planned("--configfile", with_config(forgetful, changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ["molecules/water/trajectories/2.npz", "models/moment/model.ubj"],
+            {"run_trajectory": 1, **SPECTRUM, "train_model": 1, "predict_candidates": 1},
+        ),
+        (
+            ["molecules/water/model.npz", "sites/sites.parquet"],
+            {"fit_density_model": 1, "evaluate_density_model": 1, **DYNAMICS, **SITES},
+        ),
+        (
+            ["molecules/water/labels/test-000.npz", "infrared/water/spectrum.csv"],
+            {"label_densities": 1, "evaluate_density_model": 1, **SPECTRUM},
+        ),
+    ],
+    ids=["trajectory", "model", "labels"],
+)
+def test_results_cut_short_with_old_dates(
+    forgetful: Campaign, names: list[str], expected: dict[str, int]
+) -> None:
+    files = [str(ROOT / "config.yaml"), str(CONFIGS / forgetful.config)]
+    whole = {}
+    try:
+        for name in names:
+            path = forgetful.folder / "results" / "stub" / name
+            whole[path] = path.read_bytes(), path.stat().st_mtime_ns
+            path.write_bytes(whole[path][0][:-20])
+            os.utime(path, ns=(whole[path][1],) * 2)
+        assert forgetful.planned() == expected
+        said = forgetful.execute(
+            [sys.executable, "-m", "dft2spectra.verify", "--configfile", *files]
+        )
+        assert said.returncode == 1
+        assert all(f"  results/stub/{name}: it is not what" in said.stdout for name in names)
+    finally:
+        for path, (content, when) in whole.items():
+            path.write_bytes(content)
+            os.utime(path, ns=(when, when))
+
+
+def test_report_after_an_edit_says_what_was_and_what_is_outdated(forgetful: Campaign) -> None:
+    report = forgetful.folder / "report.html"
+    config = with_config(forgetful, {"dynamics": {"temperature_k": 350}})
+    try:
+        forgetful.finish("--report", report.name, "--configfile", config)
+        text = report.read_text("utf-8")
+    finally:
+        report.unlink(missing_ok=True)
+    assert "water at 300 K" in text
+    assert "water at 350 K" not in text
+    assert "equilibrate: thermostat.temperature_k was 300, is 350" in text

@@ -13,6 +13,7 @@ from dft2spectra.config import split_gpaw
 from dft2spectra.config_messages import message
 from dft2spectra.crystals.reference import serves
 from dft2spectra.molecules.campaign import mistakes
+from dft2spectra.provenance import Provenance
 from dft2spectra.structures.design import external_ids
 
 
@@ -48,6 +49,9 @@ class Campaign:
         Databases by their pinned sets.
     molecules
         The infrared branch.
+    outdated
+        Sentences on results that are there and were made with other settings or files; filled while
+        :meth:`why_outdated` is asked.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Campaign:
         asked = (self.sources, candidates) if self.mossbauer else ([], [])
         self.sets = PinnedSets(asked[0], asked[1], self.limits)
         self.molecules = Molecules(config)
+        self._provenance = Provenance(self.results)
+        self.outdated: list[str] = []
         self._times: tuple[int, ...] | None = None
         self._crystals: Crystals | None = None
         self._jobs: DftJobs | None = None
@@ -129,6 +135,31 @@ class Campaign:
             _ = self.crystals.compounds
         if self.infrared and (found := list(mistakes(self._config))):
             raise CampaignError(message(self._config, found, self._files))
+
+    def why_outdated(
+        self, rule: str, outputs: list[str], params: dict[str, Any], inputs: list[str]
+    ) -> str | None:
+        """Why a job would make something else of what is there, which the user is told, too.
+
+        Parameters
+        ----------
+        rule
+            Name of the rule.
+        outputs, params, inputs
+            As for :meth:`dft2spectra.provenance.Provenance.why_outdated`.
+        """
+        if not self._provenance.is_known(outputs):
+            self.say_once(
+                f"Some results in {self.results} are of a version that did not note what they were "
+                "made with; they are taken as Snakemake remembers them, in the folder .snakemake."
+            )
+        why = self._provenance.why_outdated(outputs, params, inputs)
+        if why:
+            sentence = f"{rule}: {why}"
+            self.say_once(sentence)
+            if sentence not in self.outdated:
+                self.outdated.append(sentence)
+        return why
 
     @property
     def source_files(self) -> list[str]:

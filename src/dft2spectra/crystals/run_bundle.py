@@ -1,14 +1,10 @@
-"""``python -m dft2spectra.crystals.run_bundle``: the records of several crystals, one by one.
+"""The records of several crystals, one by one.
 
 Every crystal is computed by a process of its own, see :mod:`dft2spectra.crystals.run_record`: a
 crash, a kill or a lack of memory ends that crystal alone. The record of each is written as soon as
 it is there, and a bundle that is run again computes only what is missing or out of date.
 """
 
-import argparse
-import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,41 +62,3 @@ def run_bundle(
     if not missing:
         write_json(marker, {"members": status})
     return missing
-
-
-def main() -> None:
-    """Run a bundle; exit code 1 and the names if a member has no record at the end."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dft2spectra.crystals.run_bundle", description=__doc__
-    )
-    parser.add_argument(
-        "--structures", type=Path, nargs="+", required=True, help="structure files (JSON)"
-    )
-    parser.add_argument(
-        "--settings", type=json.loads, required=True, help="gpaw section of the config, as JSON"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="marker to write at the end")
-    parser.add_argument("--logs", type=Path, required=True, help="folder for a log per structure")
-    parser.add_argument(
-        "--launcher", type=shlex.split, default=[], help="MPI launcher with the number of processes"
-    )
-    parser.add_argument("--store", type=Path, help="folder of finished records")
-    arguments = parser.parse_args()
-    missing = run_bundle(
-        arguments.structures,
-        arguments.settings,
-        arguments.output,
-        arguments.logs,
-        arguments.launcher,
-        arguments.store,
-    )
-    if missing:
-        lines = "\n  ".join(missing)
-        sys.exit(
-            f"{len(missing)} of {len(arguments.structures)} crystals without a record:\n  {lines}\n"
-            "The other records are kept; run again to compute these."
-        )
-
-
-if __name__ == "__main__":
-    main()

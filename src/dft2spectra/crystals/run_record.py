@@ -1,4 +1,4 @@
-"""``python -m dft2spectra.crystals.run_record``: the record of one crystal, computed once.
+"""The record of one crystal, computed once.
 
 DFT runs in a process of its own, ``python -m dft2spectra.crystals``, under MPI if a launcher is
 given. This one holds the lock of the record meanwhile. Two jobs may want the same record: when
@@ -7,9 +7,7 @@ for the first and takes its record if that is current; it computes only if the f
 queue it ends at once instead, to be started again: see :class:`dft2spectra.locks.OutputBusyError`.
 """
 
-import argparse
 import json
-import shlex
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -113,30 +111,3 @@ def _compute(
     command += ["--output", str(record), "--log", str(log), "--lock-token", lock.owner.token]
     mpi = {"OMP_NUM_THREADS": "1", "GPAW_MPI_BACKEND": "cgpaw"} if launcher else {}
     return run_child(command, log, mpi)
-
-
-def main() -> None:
-    """Compute one record, or take one; exit code 1 if the process that computes it dies."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dft2spectra.crystals.run_record", description=__doc__
-    )
-    parser.add_argument("--structure", type=Path, required=True, help="structure file (JSON)")
-    parser.add_argument(
-        "--settings", type=json.loads, required=True, help="gpaw section of the config, as JSON"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="record to write (JSON)")
-    parser.add_argument("--log", type=Path, required=True, help="progress, one line per iteration")
-    parser.add_argument(
-        "--launcher", type=shlex.split, default=[], help="MPI launcher with the number of processes"
-    )
-    parser.add_argument("--store", type=Path, help="folder of finished records")
-    arguments = parser.parse_args()
-    like = arguments.settings, arguments.output, arguments.log, arguments.launcher
-    record, how = obtain_record(arguments.structure, *like, keep=True, store=arguments.store)
-    if record is None:
-        sys.exit(f"{arguments.output}: {how}; run again to compute it.")
-    print(f"{arguments.output}: {record['status']}, {how}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,8 +14,8 @@ from dft2spectra.dynamics.chunks import Arrays
 from dft2spectra.dynamics.energy import correlation_steps
 from dft2spectra.dynamics.integration import Run, integrate
 from dft2spectra.dynamics.rigid import degrees_of_freedom, is_linear, remove_rigid_motion
-from dft2spectra.dynamics.settings import DynamicsSettings, read_settings
-from dft2spectra.records import whole_file
+from dft2spectra.dynamics.settings import DynamicsSettings, check_timestep, read_settings
+from dft2spectra.records import read_json, whole_file
 
 # Counts for rigid and settings too.
 METHOD_VERSION = 1
@@ -92,6 +92,19 @@ def equilibrate(
     with whole_file(states_npz) as temporary:
         np.savez(temporary, allow_pickle=False, **states)
     return states
+
+
+def start_geometry(harmonic_json: str | Path, timestep_fs: float) -> Atoms:
+    """The molecule at its minimum, if the time step is short enough for its fastest vibration.
+
+    Raises
+    ------
+    ValueError
+        As :func:`dft2spectra.dynamics.settings.check_timestep`.
+    """
+    minimum = read_json(harmonic_json)
+    check_timestep(timestep_fs, minimum["frequencies_cm1"][-1])
+    return Atoms(minimum["symbols"], minimum["positions_ang"], masses=minimum["masses_amu"])
 
 
 def read_state(states_npz: str | Path, number: int) -> tuple[Atoms, int]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.config import ConfigError, read_config, split_gpaw
+from dft2spectra.config import ConfigError, read_campaign, split_gpaw
 from dft2spectra.status.crystals import crystals_status
 from dft2spectra.status.molecules import molecules_status
 from dft2spectra.status.slurm import queue_status
@@ -68,14 +68,10 @@ def main() -> None:
     arguments = parser.parse_args()
     # A reader such as head that has seen enough ends this program without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    base = [path for path in (Path("config.yaml"),) if path.exists()]
-    missing = f"There is no config.yaml in {Path.cwd()}: go where you start Snakemake."
-    if not base and not arguments.configfile:
-        sys.exit(missing)
     try:
-        state = campaign_status(read_config([*base, *arguments.configfile]))
+        state = campaign_status(read_campaign(arguments.configfile))
     except (ConfigError, FileNotFoundError) as error:
-        sys.exit(f"{error}" if base else f"{error}\n{missing}")
+        sys.exit(str(error))
     print(json.dumps(state, indent=1, ensure_ascii=False) if arguments.json else as_text(state))
 
 

@@ -57,12 +57,6 @@ def remote_sources(sources: Iterable[Source]) -> dict[str, Source]:
     return {source["name"]: source for source in sources if is_remote(source)}
 
 
-def source_named(config: dict[str, Any], name: str) -> Source:
-    """The database of a name in a complete configuration."""
-    sections = (config[key]["sources"] for key in ("structures", "calibration", "candidates"))
-    return remote_sources(source for sources in sections for source in sources)[name]
-
-
 def pinned_path(source: Source, folder: str | Path | None = None) -> str:
     """File of the pinned set of a database."""
     return str(Path(folder or DEFAULT_FOLDER, f"{source['name']}.json"))
