@@ -8,12 +8,11 @@ from ase import Atoms
 
 from dft2spectra.density.calculator import DensityCalculator
 from dft2spectra.dynamics.equilibration import equilibrate
-from dft2spectra.dynamics.settings import check_timestep
 from dft2spectra.records import kept, read_json
 
-start, *like = read_json(snakemake.input.harmonic), snakemake.params.pyscf, snakemake.params.guards
+start, pyscf = read_json(snakemake.input.harmonic), snakemake.params.pyscf
 settings = snakemake.config["dynamics"] | snakemake.params.dynamics
-check_timestep(settings["timestep_fs"], start["frequencies_cm1"][-1])
+like = pyscf, snakemake.params.guards, start, settings
 calculator = DensityCalculator.from_files(snakemake.input.model, snakemake.input.molecule, *like)
 atoms = Atoms(start["symbols"], start["positions_ang"], masses=start["masses_amu"])
 with kept(snakemake.output.run) as run:
