@@ -26,8 +26,8 @@ def thermal_dipole_jump(
 
     Verlet's positions obey ``x(t) − 2 x(t−τ) + x(t−2τ) = τ² a`` exactly, and Langevin's thermostat
     adds what forces of white noise give: kicks of variance ``2 γ kT/m · ⅔ τ³``, as each acts on two
-    steps, rising and falling (``∫(1 − |u|)² du = ⅔``). With the classical variance ``kT/ω²`` of each normal
-    coordinate and the slopes ``s = ∂µ/∂Q`` of harmonic modes, whose intensities are ``A ∝ s²``,
+    steps, rising and falling (``∫(1 − |u|)² du = ⅔``). With the classical variance ``kT/ω²`` of
+    each normal coordinate and the slopes ``s = ∂µ/∂Q``, of which intensities are the squares,
 
         σ² = kT τ² [Σ_modes s² (ω²τ² + 4γτ/3) + Σ_axes |e × µ|²/I 4γτ/3] + 8 (|µ| kT τ²/I₁)².
 

@@ -145,9 +145,7 @@ def measure(result: Result, history: History, uncertainty_percent: float) -> dic
     }
 
 
-def check(
-    measured: Mapping[str, float], guards: Guards, dipole_sigma_debye: float
-) -> list[str]:
+def check(measured: Mapping[str, float], guards: Guards, dipole_sigma_debye: float) -> list[str]:
     """One sentence for each limit that the numbers of :func:`measure` pass.
 
     Parameters
