@@ -29,7 +29,9 @@ def aliases(depth: int) -> str:
 
 
 def many_atoms(number: int) -> str:
-    rows = "".join(f"Fe {3 * (i % 30)} {3 * (i // 30 % 30)} {3 * (i // 900)}\n" for i in range(number))
+    rows = "".join(
+        f"Fe {3 * (i % 30)} {3 * (i // 30 % 30)} {3 * (i // 900)}\n" for i in range(number)
+    )
     cell = 'Lattice="90 0 0 0 90 0 0 0 90" Properties=species:S:1:pos:R:3 pbc="T T T"'
     return f"{number}\n{cell}\n{rows}"
 

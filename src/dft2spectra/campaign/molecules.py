@@ -41,6 +41,13 @@ class Molecules:
         path = measured_file(self._entry(name), self._config["infrared"]["measured"])
         return [] if path is None else str(path)
 
+    def costs(self) -> dict[str, dict[str, float | None]]:
+        """Jobs, core hours and memory by rule; see :func:`dft2spectra.molecules.cost.estimate`."""
+        # Imported here: only a plan asks, and PySCF takes a second.
+        from dft2spectra.molecules.cost import estimate
+
+        return estimate(map(read_molecule, self._config["molecules"]), self._config)
+
     @property
     def jobs(self) -> dict[str, int]:
         """Jobs by rule, whether they are done or not."""
