@@ -64,6 +64,7 @@ rule run_trajectory:
         model="<results>/molecules/{molecule}/model.npz",
         molecule="<results>/molecules/{molecule}/equilibrium.json",
         states="<results>/molecules/{molecule}/states.npz",
+        harmonic="<results>/infrared/{molecule}/harmonic.json",
     output:
         trajectory="<results>/molecules/{molecule}/trajectories/{number}.npz",
     log:

@@ -60,7 +60,9 @@ rule plan:
         made_at=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         settings=campaign.gpaw,
         jobs=campaign.job_sizes,
-        molecules=campaign.molecules.jobs if campaign.infrared else {},
+        molecules=lambda wildcards: (
+            campaign.molecules.costs() if campaign.infrared else {}
+        ),
         sizes=lambda wildcards: (
             campaign.enumeration_sizes(campaign.predicted_sources)
             if campaign.mossbauer

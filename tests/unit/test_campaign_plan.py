@@ -249,7 +249,7 @@ def test_outdated_bundle(said: list[str]) -> None:
 def test_molecules(said: list[str]) -> None:
     plan = campaign(
         said,
-        molecules=[{"name": "water"}, {"name": "methanol"}],
+        molecules=[{"name": "water"}, {"name": "ethanol"}],
         sampling={"train": 5, "validation": 2, "test": 3, "geometries_per_job": 3},
     )
     molecules = plan.molecules
@@ -258,7 +258,7 @@ def test_molecules(said: list[str]) -> None:
     assert molecules.jobs["label_densities"] == 8
     assert json.loads(molecules.as_json("water"))["symbols"] == ["O", "H", "H"]
     assert molecules.measured_bands("water") == "data/molecules/water.yaml", "a file, no list"
-    assert molecules.measured_bands("nothing") == []
+    assert molecules.measured_bands("ethanol") == []
 
 
 def test_only_the_branches_that_run(said: list[str]) -> None:

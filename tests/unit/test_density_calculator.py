@@ -13,6 +13,7 @@ from spring_molecules import SECTION
 from water_density import PYSCF, WATER, water, water_model
 
 from dft2spectra.density.calculator import DensityCalculator
+from dft2spectra.density.dipole_motion import thermal_dipole_jump
 from dft2spectra.density.model import DensityModel, ModelError
 from dft2spectra.dynamics.stops import TrajectoryStopped
 from dft2spectra.dynamics.trajectory import run_trajectory
@@ -26,16 +27,18 @@ LIMITS = {
     "min_gap_ev": 1.0,
     "max_excess_electrons": 0.05,
     "min_overlap": 0.9,
-    "max_dipole_jump_debye": 0.2,
+    "max_dipole_jump_sigma": 8.0,
     "max_uncertainty_percent": 5.0,
     "action": "stop",
     "scf_cycles": 3,
 }
+# Of the dipole in a step, in D: eight of them are 0.2 D.
+SIGMA = 0.025
 ALWAYS = {"min_gap_ev": 100.0}
 
 
 def calculator(guards=None, model=None, **settings):
-    return DensityCalculator(model or water_model(), WATER, {**PYSCF, **settings}, guards)
+    return DensityCalculator(model or water_model(), WATER, {**PYSCF, **settings}, guards, SIGMA)
 
 
 def molecule(calc, seed=100):
@@ -226,15 +229,42 @@ def test_broken_guard_ends_a_trajectory_with_its_frame(tmp_path):
 # --- identity and files -------------------------------------------------------------------------
 
 
+HARMONIC = {
+    "frequencies_cm1": [1600.0, 3800.0],
+    "intensities_km_mol": [60.0, 60.0],
+    "dipole_debye": [0.0, 0.0, 1.8],
+    "masses_amu": [15.999, 1.008, 1.008],
+    "positions_ang": WATER["positions_ang"],
+}
+
+
 def test_files_give_the_same_calculator(tmp_path):
     model = water_model()
     model.write(tmp_path / "model.npz")
     write_json(tmp_path / "molecule.json", WATER)
     paths = tmp_path / "model.npz", tmp_path / "molecule.json"
-    read = DensityCalculator.from_files(*paths, PYSCF, LIMITS)
-    assert read.identity == calculator(LIMITS).identity
+    read = DensityCalculator.from_files(*paths, PYSCF, LIMITS, HARMONIC, SECTION)
+    sigma = thermal_dipole_jump(HARMONIC, 300, 0.5, 10)
+    assert read.dipole_sigma_debye == sigma
+    assert read.identity == DensityCalculator(model, WATER, PYSCF, LIMITS, sigma).identity
+    assert read.identity != calculator(LIMITS).identity
     atoms = molecule(read)
     assert atoms.get_potential_energy() == molecule(calculator()).get_potential_energy()
+    with pytest.raises(ValueError, match=r"3\.0 fs is too long for a vibration at 3800"):
+        DensityCalculator.from_files(*paths, PYSCF, {}, HARMONIC, {**SECTION, "timestep_fs": 3})
+
+
+def test_scale_of_the_dipole_is_that_of_the_calculator():
+    """Three geometries on the way to another; the dipole bends off by more than 0.05 D."""
+    guards = {"max_dipole_jump_sigma": 8.0, "action": "record"}
+    for sigma, expected in ((0.0, 1), (1.0, 0)):
+        calc = DensityCalculator(water_model(), WATER, PYSCF, guards, sigma)
+        for size in (0.0, 0.01, 1.0):
+            atoms = Atoms(WATER["symbols"], water(100) + size * (water(101) - water(100)))
+            atoms.calc = calc
+            jump = forces_of(atoms)["dipole_jump_debye"]
+        assert 0.05 < jump < 8.0
+        assert len(calc.results["frames"]) == expected
 
 
 def test_identity_tells_calculators_apart():

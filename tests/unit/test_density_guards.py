@@ -160,24 +160,32 @@ def test_measured_numbers_are_those_of_the_result():
         ({"min_overlap": 0.9}, {"occupied_overlap": 0.89}, "overlap by 0.890, limit 0.9"),
         ({"max_excess_electrons": 0.05}, {"excess_electrons": 0.06}, "off by +0.0600, limit 0.05"),
         ({"max_excess_electrons": 0.05}, {"excess_electrons": -0.06}, "off by -0.0600, limit 0.05"),
-        ({"max_dipole_jump_debye": 0.2}, {"dipole_jump_debye": 0.3}, "by 0.300 D, limit 0.2"),
+        ({"max_dipole_jump_sigma": 2.0}, {"dipole_jump_debye": 0.3}, "by 0.300 D, limit 0.2"),
         ({"max_uncertainty_percent": 1.0}, {"uncertainty_percent": 1.5}, "1.500 %, limit 1"),
     ],
 )
 def test_each_limit_speaks_for_itself(limit, broken, words):
     guards = Guards(**limit)
-    assert check(GOOD, guards) == []
-    assert check({**GOOD, **broken}, Guards()) == []
-    (sentence,) = check({**GOOD, **broken}, guards)
+    assert check(GOOD, guards, 0.1) == []
+    assert check({**GOOD, **broken}, Guards(), 0.1) == []
+    (sentence,) = check({**GOOD, **broken}, guards, 0.1)
     assert words in sentence
     # A number that is none is not within limits.
     nothing = dict.fromkeys(broken, float("nan"))
-    assert len(check({**GOOD, **nothing}, guards)) == 1
+    assert len(check({**GOOD, **nothing}, guards, 0.1)) == 1
+
+
+def test_noise_of_the_model_is_no_jump_where_motion_is_silent():
+    """As in N2, whose bands have no intensity."""
+    guards = Guards(max_dipole_jump_sigma=8.0)
+    assert check({**GOOD, "dipole_jump_debye": 0.049}, guards, 0.0) == []
+    (sentence,) = check({**GOOD, "dipole_jump_debye": 0.051}, guards, 0.0)
+    assert "limit 0.05" in sentence
 
 
 def test_several_limits_give_several_sentences():
     guards = Guards(min_gap_ev=6.0, max_uncertainty_percent=0.0)
-    assert len(check(GOOD, guards)) == 2
+    assert len(check(GOOD, guards, 0.0)) == 2
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_several_limits_give_several_sentences():
     [
         ({"min_gap": 1.0}, "guards.min_gap is unknown; known are min_gap_ev"),
         ({"min_gap_ev": -1.0}, "guards.min_gap_ev must be"),
-        ({"max_dipole_jump_debye": float("nan")}, "guards.max_dipole_jump_debye must be"),
+        ({"max_dipole_jump_sigma": float("nan")}, "guards.max_dipole_jump_sigma must be"),
         ({"min_overlap": 1.5}, "guards.min_overlap is at most 1"),
         ({"action": "pray"}, "guards.action is one of record, stop, scf, not 'pray'"),
         ({"scf_cycles": 0}, "guards.scf_cycles must be a positive whole number"),

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 from dft2spectra.columns import Band
+from dft2spectra.molecules.equilibrium import relax
+from dft2spectra.molecules.harmonic import harmonic_reference
+from dft2spectra.molecules.sources import read_molecule
 from dft2spectra.spectra.infrared import write_infrared
 
 CM1_FS = 2.99792458e-5
@@ -211,6 +214,38 @@ def test_a_molecule_without_infrared_activity_is_a_result_in_words(tmp_path, run
     assert "does not absorb in the infrared" in words
     assert evaluation["harmonic"]["matched"] == 0
     assert evaluation["harmonic"]["found_without_partner"] == 0
+
+
+def test_nitrogen_by_density_functional_theory_is_inactive(tmp_path, run):
+    """From the name to the words: the intensity that symmetry forbids, not one set to zero."""
+    settings = {"xc": "PBE", "basis": "sto-3g", "grid_level": 0}
+    start = read_molecule({"name": "nitrogen"})
+    minimum = relax(start, settings, tmp_path / "r.json", progress=str)
+    reference = harmonic_reference(minimum, settings, progress=str)
+    assert max(reference["intensities_km_mol"]) < 1e-6
+    (tmp_path / "harmonic.json").write_text(json.dumps(reference))
+    noise = 1e-6 * np.random.default_rng(0).standard_normal((12001, 3))
+    _, bands, png, evaluation = run([save(tmp_path / "a.npz", dipole_debye=noise)], measured=False)
+    assert evaluation["status"] == "no infrared-active vibration"
+    assert bands.empty
+    assert "does not absorb in the infrared" in png.with_suffix(".svg").read_text()
+
+
+NEAR = {"isomer": "F/C=C/F", "above_ev": 0.05}
+FAR = {"isomer": "F/C=C/F", "above_ev": 0.09}
+
+
+def test_isomer_and_what_is_populated_beside_it_are_said(tmp_path, run, caplog):
+    """3 kT at 300 K is 0.0776 eV."""
+    about = {"isomer": "F/C=C\\F", "notes": ["one is computed"], "conformers": [NEAR, FAR]}
+    (tmp_path / "harmonic.json").write_text(json.dumps(HARMONIC | about))
+    with caplog.at_level(logging.WARNING):
+        _, _, _, evaluation = run([save(tmp_path / "a.npz")], measured=False)
+    assert evaluation["isomer"] == "F/C=C\\F"
+    assert evaluation["notes"] == ["one is computed"]
+    assert evaluation["within_3_kt"] == [NEAR]
+    assert "water: one is computed" in caplog.text
+    assert "a conformer of F/C=C/F only 0.050 eV above is populated" in caplog.text
 
 
 def test_a_jump_is_said(tmp_path, run, caplog):

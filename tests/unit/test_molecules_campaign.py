@@ -130,10 +130,44 @@ def test_a_wrong_setting_is_said_once(config: dict[str, Any], monkeypatch: Any) 
     assert [key for key, _ in mistakes(many)] == [("pyscf", "basis")]
 
 
-def test_measured_file() -> None:
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ({"name": "water"}, "water.yaml"),
+        ({"name": "H2O"}, "water.yaml"),
+        ({"name": "Water"}, "water.yaml"),
+        # Another name, the same molecule; the same name, another one.
+        ({"name": "ice", "smiles": "O"}, "water.yaml"),
+        ({"name": "water", "smiles": "CCO"}, None),
+        ({"name": "water", "smiles": "[2H]O[2H]"}, None),
+        ({"name": "methane", "smiles": "[C-]#[O+]"}, None),
+        ({"name": "dioxopyrimidine", "smiles": "O=c1cc[nH]c(=O)[nH]1"}, "uracil.yaml"),
+        ({"name": "ethanol"}, None),
+    ],
+)
+def test_measured_file_is_that_of_the_molecule_not_of_its_name(
+    entry: dict[str, str], found: str | None
+) -> None:
+    path = measured_file(entry, str(ROOT / "data" / "molecules"))
+    assert (path.name if path else None) == found
+    assert measured_file(entry, None) is None
+
+
+def test_measured_file_without_inchikey_needs_name_and_formula(tmp_path: Path) -> None:
+    own = tmp_path / "water.yaml"
+    own.write_text("name: water\nformula: OH2\n")
+    assert measured_file({"name": "water"}, str(tmp_path)) == own
+    assert measured_file({"name": "H2O"}, str(tmp_path)) == own
+    assert measured_file({"name": "ice", "smiles": "O"}, str(tmp_path)) is None
+    assert measured_file({"name": "water", "smiles": "CCO"}, str(tmp_path)) is None
+    assert measured_file({"name": "water", "smiles": "[2H]O"}, str(tmp_path)) is None
+
+
+def test_measured_file_of_a_geometry(tmp_path: Path) -> None:
+    """Heavy water by a file has the formula of water and the bands of neither file."""
     folder = str(ROOT / "data" / "molecules")
-    water = ROOT / "data" / "molecules" / "water.yaml"
-    assert measured_file("water", folder) == measured_file("H2O", folder) == water
-    assert measured_file("Water", folder) == water
-    assert measured_file("unheard-of", folder) is None
-    assert measured_file("water", None) is None
+    for symbol, found in (("H", "water.yaml"), ("D", None)):
+        path = tmp_path / f"{symbol}.xyz"
+        path.write_text(f"3\n\nO 0 0 0\n{symbol} 0.76 0.59 0\n{symbol} -0.76 0.59 0\n")
+        file = measured_file({"name": "water", "file": str(path)}, folder)
+        assert (file.name if file else None) == found

@@ -1,6 +1,7 @@
 """The plan of a campaign: counts, costs and what is left, before and after some records."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ SETTINGS = {
     "semicore_efg": True,
 }
 ALONE = {"structures_per_job": 1, "job_minutes": 60}
-MOLECULES = {"label_densities": 7, "run_trajectory": 4}
+MOLECULES = {
+    "label_densities": {"jobs": 7, "core_hours": 12.5, "longest_job_h": 2.0, "memory_mb": 1234.0},
+    "fit_density_model": {"jobs": 1, "core_hours": None, "longest_job_h": None, "memory_mb": None},
+}
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def plan_of(results: Path, jobs: dict[str, Any], molecules: dict[str, int]) -> str:
+def plan_of(results: Path, jobs: dict[str, Any], molecules: dict[str, Any]) -> str:
     return make_plan(results, SETTINGS, jobs, molecules, results / "structures")
 
 
@@ -82,7 +86,7 @@ def test_before_anything_ran(results: Path) -> None:
     assert (table.status == "to do").all()
     assert table.bundle.isna().all()
     assert plan["machine_factor"] == 1.0
-    assert plan["molecule_jobs"] == MOLECULES
+    assert plan["molecules"] == MOLECULES
     assert max(len(line) for line in text.splitlines()) <= 140
     assert len(text.splitlines()) <= 35
 
@@ -122,7 +126,9 @@ def test_bundles(results: Path) -> None:
 def test_molecules_alone(tmp_path: Path) -> None:
     text = make_plan(tmp_path, SETTINGS, ALONE, MOLECULES, None)
     assert "DFT" not in text
-    assert "label_densities" in text
+    assert re.search(r"label_densities +7 +12\.50 +2\.00 +1,234\n", text)
+    assert re.search(r"fit_density_model +1 +– +– +–\n", text)
+    assert "times their estimate (docs/molecule-cost.csv)" in text
     assert not (tmp_path / "plan" / "plan.csv").exists()
 
 

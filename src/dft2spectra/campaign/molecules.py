@@ -26,8 +26,11 @@ class Molecules:
 
     def _as_json(self, name: str) -> str:
         """A molecule as JSON, as its jobs read it."""
+        return json.dumps(read_molecule(self._entry(name)), indent=1, ensure_ascii=False)
+
+    def _entry(self, name: str) -> dict[str, Any]:
         (entry,) = (entry for entry in self._config["molecules"] if entry["name"] == name)
-        return json.dumps(read_molecule(entry), indent=1, ensure_ascii=False)
+        return dict(entry)
 
     def batches_of(self, *splits: str) -> list[str]:
         """Names of the batches of these splits."""
@@ -35,8 +38,15 @@ class Molecules:
 
     def measured_bands(self, name: str) -> str | list[str]:
         """The one file with measured bands of a molecule, or no file."""
-        path = measured_file(name, self._config["infrared"]["measured"])
+        path = measured_file(self._entry(name), self._config["infrared"]["measured"])
         return [] if path is None else str(path)
+
+    def costs(self) -> dict[str, dict[str, float | None]]:
+        """Jobs, core hours and memory by rule; see :func:`dft2spectra.molecules.cost.estimate`."""
+        # Imported here: only a plan asks, and PySCF takes a second.
+        from dft2spectra.molecules.cost import estimate
+
+        return estimate(map(read_molecule, self._config["molecules"]), self._config)
 
     @property
     def jobs(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dft2spectra.density import guards as guards_module
 from dft2spectra.density import one_shot as one_shot_module
+from dft2spectra.density.dipole_motion import thermal_dipole_jump
 from dft2spectra.density.guards import (
     SCF,
     STOP,
@@ -26,6 +27,7 @@ from dft2spectra.density.guards import (
 from dft2spectra.density.kinds import METHOD_VERSIONS, read_model
 from dft2spectra.density.one_shot import OneShot, OneShotError
 from dft2spectra.density.predictor import ModelError, Predictor
+from dft2spectra.dynamics.settings import check_timestep, read_settings
 from dft2spectra.dynamics.stops import TrajectoryStopped
 from dft2spectra.molecules.contacts import COLLISION, closest_contact
 from dft2spectra.molecules.pyscf_input import build_molecule, complete_settings
@@ -61,6 +63,9 @@ class DensityCalculator(Calculator):
         The ``pyscf`` section.
     guards
         The ``guards`` section; without one nothing is limited.
+    dipole_sigma_debye
+        What motion makes of a jump, see
+        :func:`~dft2spectra.density.dipole_motion.thermal_dipole_jump`.
 
     Raises
     ------
@@ -77,9 +82,11 @@ class DensityCalculator(Calculator):
         molecule: Mapping[str, Any],
         pyscf_settings: Mapping[str, Any],
         guards: Mapping[str, Any] | None = None,
+        dipole_sigma_debye: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
+        self.dipole_sigma_debye = dipole_sigma_debye
         self.guards = read_guards(guards)
         self.symbols = list(molecule["symbols"])
         self.settings = complete_settings(pyscf_settings)
@@ -111,6 +118,7 @@ class DensityCalculator(Calculator):
                 else self.shot.reference.positions.round(8).tolist(),
                 "settings": self.settings,
                 "guards": vars(self.guards),
+                "dipole_sigma_debye": dipole_sigma_debye,
                 "method_versions": [
                     METHOD_VERSION,
                     guards_module.METHOD_VERSION,
@@ -126,10 +134,29 @@ class DensityCalculator(Calculator):
         model_path: str | Path,
         molecule_json: str | Path,
         pyscf_settings: Mapping[str, Any],
-        guards: Mapping[str, Any] | None = None,
+        guards: Mapping[str, Any],
+        harmonic: Mapping[str, Any],
+        dynamics: Mapping[str, Any],
     ) -> "DensityCalculator":
-        """The calculator of a model file and a molecule's record."""
-        return cls(read_model(model_path), read_json(molecule_json), pyscf_settings, guards)
+        """The calculator of a model file and a molecule's record, for the dynamics of a campaign.
+
+        Parameters
+        ----------
+        harmonic
+            As :func:`dft2spectra.molecules.harmonic.harmonic_reference` returns it.
+        dynamics
+            The ``dynamics`` section.
+
+        Raises
+        ------
+        ValueError
+            The time step is too long for the fastest vibration.
+        """
+        s = read_settings(dynamics)
+        check_timestep(s.timestep_fs, harmonic["frequencies_cm1"][-1])
+        sigma = thermal_dipole_jump(harmonic, s.temperature_k, s.timestep_fs, s.friction_per_ps)
+        model, molecule = read_model(model_path), read_json(molecule_json)
+        return cls(model, molecule, pyscf_settings, guards, sigma)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes
@@ -188,7 +215,7 @@ class DensityCalculator(Calculator):
                 self.model, self.symbols, positions, self.settings["grid_level"]
             )
         measured = measure(result, self.history, uncertainty)
-        reasons = check(measured, self.guards)
+        reasons = check(measured, self.guards, self.dipole_sigma_debye)
         if reasons and self.guards.action == STOP:
             raise TrajectoryStopped("; ".join(reasons), atoms.copy())
         energy, gradient = result.energy, result.gradient

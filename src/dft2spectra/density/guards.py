@@ -23,7 +23,7 @@ from dft2spectra.density.predictor import ModelError, Predictor
 from dft2spectra.molecules.pyscf_input import build_mean_field, complete_settings
 from dft2spectra.units import EBOHR_DEBYE, HARTREE_EV
 
-METHOD_VERSION = 2  # covers what is measured and the self-consistent remedy
+METHOD_VERSION = 3  # covers what is measured, the scale of dipole jumps, and the remedy
 
 RECORD, STOP, SCF = "record", "stop", "scf"
 ACTIONS = (RECORD, STOP, SCF)
@@ -31,6 +31,9 @@ ACTIONS = (RECORD, STOP, SCF)
 # gradient, on which the error of the forces depends to first order, is below the second number.
 SCF_TOLERANCE_HA = 1e-6
 SCF_GRADIENT_HA = 1e-4
+# A jump of the dipole below this is no change of state, which moves an electron by part of a bond:
+# 0.01 e Å. It is the limit where motion is silent, as in N2, and only the model's noise is left.
+DIPOLE_FLOOR_DEBYE = 0.05
 # Sample points thin out as (r + this length in bohr)⁻⁴ from their atom, about as committees
 # disagree: 400 points then give the sum over the whole grid of water to 7 %.
 SAMPLE_LENGTH_BOHR = 0.3
@@ -42,6 +45,10 @@ class Guards:
 
     Attributes
     ----------
+    max_dipole_jump_sigma
+        In units of :func:`~dft2spectra.density.dipole_motion.thermal_dipole_jump`. Of a harmonic
+        mode one step in a million is beyond 5; the wall of a bond, some 15 kT up, accelerates 1.3
+        times as much as harmonically, and the slope of the dipole grows as much again.
     action
         ``record`` flags the geometry; ``stop`` ends the run there; ``scf`` replaces the results by
         those of up to ``scf_cycles`` self-consistent cycles, and flags.
@@ -53,7 +60,7 @@ class Guards:
     min_gap_ev: float | None = None
     max_excess_electrons: float | None = None
     min_overlap: float | None = None
-    max_dipole_jump_debye: float | None = None
+    max_dipole_jump_sigma: float | None = None
     max_uncertainty_percent: float | None = None
     action: str = SCF
     scf_cycles: int = 6
@@ -138,15 +145,25 @@ def measure(result: Result, history: History, uncertainty_percent: float) -> dic
     }
 
 
-def check(measured: Mapping[str, float], guards: Guards) -> list[str]:
-    """One sentence for each limit that the numbers of :func:`measure` pass."""
+def check(measured: Mapping[str, float], guards: Guards, dipole_sigma_debye: float) -> list[str]:
+    """One sentence for each limit that the numbers of :func:`measure` pass.
+
+    Parameters
+    ----------
+    dipole_sigma_debye
+        The unit of ``guards.max_dipole_jump_sigma``; the limit is not below
+        :data:`DIPOLE_FLOOR_DEBYE`.
+    """
+    jump = guards.max_dipole_jump_sigma
+    if jump is not None:
+        jump = max(jump * dipole_sigma_debye, DIPOLE_FLOOR_DEBYE)
     lower = (
         ("gap_ev", "gap of {:.3f} eV", guards.min_gap_ev),
         ("occupied_overlap", "occupied orbitals overlap by {:.3f}", guards.min_overlap),
     )
     upper = (
         ("excess_electrons", "electron count off by {:+.4f}", guards.max_excess_electrons),
-        ("dipole_jump_debye", "dipole jumped by {:.3f} D", guards.max_dipole_jump_debye),
+        ("dipole_jump_debye", "dipole jumped by {:.3f} D", jump),
         ("uncertainty_percent", "density uncertain by {:.3f} %", guards.max_uncertainty_percent),
     )
     # Negated comparisons, so that a number that is none passes no guard.
@@ -160,7 +177,7 @@ def check(measured: Mapping[str, float], guards: Guards) -> list[str]:
         for name, text, limit in upper
         if limit is not None and not abs(measured[name]) <= limit
     ]
-    return [f"{text.format(measured[name])}, limit {limit:g}" for name, text, limit in broken]
+    return [f"{text.format(measured[name])}, limit {limit:.3g}" for name, text, limit in broken]
 
 
 def orthonormal_occupied(result: Result) -> NDArray:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dft2spectra.molecules.measured import file_name
+from dft2spectra.molecules.measured import matching_file
 from dft2spectra.molecules.sources import MoleculeError, read_molecule
 
 
@@ -43,12 +43,9 @@ def mistakes(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...],
         yield ("infrared", "measured"), "allowed: a folder that is there, or null"
 
 
-def measured_file(name: str, folder: str | None) -> Path | None:
-    """File with the measured bands of a molecule, by its common name; ``None`` if there is none."""
-    if folder is None:
-        return None
-    path = Path(folder) / f"{file_name(name)}.yaml"
-    return path if path.is_file() else None
+def measured_file(entry: Mapping[str, Any], folder: str | None) -> Path | None:
+    """File with the measured bands of an entry of ``molecules``; ``None`` if there is none."""
+    return None if folder is None else matching_file(read_molecule(entry), folder)
 
 
 def _located(error: ValueError) -> tuple[tuple[str | int, ...], str]:

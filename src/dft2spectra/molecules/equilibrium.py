@@ -1,13 +1,14 @@
 """Equilibrium geometry of a molecule: quasi-Newton steps on Kohn–Sham forces, restartable.
 
-Energies and forces of all steps stand in one record, rewritten whole after each step. A job that
-starts again walks the same path through the recorded steps without computing them, so a kill at any
-moment loses the step in hand. A second job waits, and then walks the path of the first.
+A molecule that came as a SMILES starts from several conformers; the lowest is kept. Energies and
+forces of all steps stand in one record, rewritten whole after each step. A job that starts again
+walks the same path through the recorded steps without computing them, so a kill at any moment loses
+the step in hand. A second job waits, and then walks the path of the first.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -16,6 +17,14 @@ from ase.optimize import BFGS
 from numpy.typing import NDArray
 
 from dft2spectra.locks import Lock, output_lock
+from dft2spectra.molecules.conformers import start_geometries
+from dft2spectra.molecules.isomers import (
+    bonds_meant,
+    bonds_of,
+    changed_bonds,
+    describe,
+    isomer_of,
+)
 from dft2spectra.molecules.pyscf_input import (
     build_mean_field,
     build_molecule,
@@ -26,9 +35,13 @@ from dft2spectra.molecules.shape import is_straight, straightened
 from dft2spectra.records import content_hash, read_json, write_json
 from dft2spectra.units import BOHR_ANG, HARTREE_EV
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3  # covers conformers and isomers, too
 
 FMAX_EV_ANG = 0.005
+# Conformers are compared where no force is larger: 1 meV above their minima, where a force constant
+# is 1 eV/Å². Those whose energies agree to twice as much are one.
+ROUGH_FMAX_EV_ANG = 0.05
+SAME_ENERGY_EV = 0.002
 MAX_STEPS = 200
 EXACTLY_STRAIGHT_ANG = 1e-6
 
@@ -41,7 +54,7 @@ def relax(
     max_steps: int = MAX_STEPS,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Molecule at the minimum nearest to where it starts.
+    """Molecule at the minimum nearest to where it starts, or at the lowest of its conformers.
 
     Parameters
     ----------
@@ -62,8 +75,10 @@ def relax(
     -------
     dict
         The molecule with ``positions_ang`` at the minimum, those of a linear one exactly on a line,
-        ``energy_ev``, ``max_force_ev_ang``, ``n_steps``, ``settings``, ``settings_hash`` and
-        ``method_version``.
+        ``energy_ev``, ``max_force_ev_ang``, ``n_steps``, ``inchikey``, ``notes`` (sentences about
+        bonds that changed and stereochemistry that was left open), of a SMILES ``isomer`` and, if
+        several conformers were compared, the other ``conformers`` with what they stand above it;
+        ``settings``, ``settings_hash`` and ``method_version``.
 
     Raises
     ------
@@ -75,9 +90,16 @@ def relax(
     if not fmax_ev_ang > 0.0:
         raise ValueError(f"fmax_ev_ang must be positive, not {fmax_ev_ang}")
     name = molecule["name"]
-    atoms = Atoms(molecule["symbols"], positions=molecule["positions_ang"])
+    starts = start_geometries(molecule)
     with output_lock(record_json, progress) as lock:
-        atoms.calc = _RecordedKohnSham(molecule, settings, Path(record_json), lock, progress)
+        theory = _RecordedKohnSham(molecule, settings, Path(record_json), lock, progress)
+        conformers: list[_Conformer] = []
+        if len(starts) > 1:
+            progress(f"{name}: {len(starts)} conformers are compared")
+            conformers = _compared(molecule, starts, theory, max_steps)
+            starts = [conformers[0].positions_ang]
+        theory.density = None
+        atoms = Atoms(molecule["symbols"], positions=starts[0], calculator=theory)
         # The optimizer itself is silent: its log would show recorded steps as new.
         search = BFGS(atoms, logfile=None)
         converged = search.run(fmax=fmax_ev_ang, steps=max_steps)
@@ -96,16 +118,71 @@ def relax(
             f" {fmax_ev_ang}); raise pyscf.grid_level or lower pyscf.conv_tol, allow more steps, or"
             " start from a better geometry"
         )
+    description = describe(molecule, atoms.positions)
+    for note in description["notes"]:
+        progress(f"{name}: {note}")
+    if conformers:
+        description["conformers"] = [
+            {"isomer": each.isomer, "above_ev": each.energy_ev - conformers[0].energy_ev}
+            for each in conformers[1:]
+            if not each.changed
+        ]
     return {
         **molecule,
         "positions_ang": atoms.positions.tolist(),
         "energy_ev": float(atoms.get_potential_energy()),
         "max_force_ev_ang": largest,
         "n_steps": n_steps,
+        **description,
         "settings": complete_settings(settings),
         "settings_hash": settings_hash(settings),
         "method_version": METHOD_VERSION,
     }
+
+
+class _Conformer(NamedTuple):
+    """A conformer near its minimum; ``changed`` names the bonds that are not those of the SMILES.
+
+    ``isomer`` is empty where bonds changed.
+    """
+
+    positions_ang: NDArray
+    energy_ev: float
+    changed: str
+    isomer: str
+
+
+def _compared(
+    molecule: Mapping[str, Any],
+    starts: list[NDArray],
+    theory: "_RecordedKohnSham",
+    max_steps: int,
+) -> list[_Conformer]:
+    """Distinct conformers, the lowest first; those with the bonds of the SMILES before others.
+
+    What does not converge is no candidate, unless nothing else is left.
+    """
+    bonds = bonds_meant(molecule)
+    found: list[_Conformer] = []
+    for number, start in enumerate(starts, start=1):
+        theory.density = None
+        atoms = Atoms(molecule["symbols"], positions=start, calculator=theory)
+        try:
+            BFGS(atoms, logfile=None).run(fmax=ROUGH_FMAX_EV_ANG, steps=max_steps)
+            energy = float(atoms.get_potential_energy())
+        except ValueError as error:
+            theory.progress(f"conformer {number} is left out: {error}")
+            continue
+        after = bonds_of(molecule["symbols"], atoms.positions)
+        changed = changed_bonds(molecule["symbols"], bonds, after)
+        isomer = "" if changed else isomer_of(molecule["smiles"], atoms.positions)
+        found.append(_Conformer(atoms.positions.copy(), energy, changed, isomer))
+    distinct: list[_Conformer] = []
+    for each in sorted(found, key=lambda each: (bool(each.changed), each.energy_ev)):
+        same = [one.energy_ev for one in distinct if one.isomer == each.isomer]
+        if not same or each.energy_ev - max(same) > SAME_ENERGY_EV:
+            distinct.append(each)
+    return distinct or [_Conformer(starts[0], np.inf, "", "")]
 
 
 def _bent_by_a_little(atoms: Atoms) -> bool:

@@ -38,6 +38,10 @@ METHOD_VERSION = 2
 LARGEST_FORCE_EV_ANG = 0.05
 
 
+# What a relaxed molecule says of its isomer; see dft2spectra.molecules.equilibrium.relax.
+ABOUT_ISOMER = ("inchikey", "isomer", "conformers", "notes")
+
+
 def harmonic_reference(
     molecule: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -102,6 +106,7 @@ def harmonic_reference(
         "positions_ang": positions.tolist(),
         "charge": molecule["charge"],
         "spin": molecule.get("spin", 0),
+        **{key: molecule[key] for key in ABOUT_ISOMER if key in molecule},
         "masses_amu": masses.tolist(),
         "frequencies_cm1": frequencies.tolist(),
         "intensities_km_mol": intensities_km_mol(dipole_derivatives, modes, masses).tolist(),

@@ -1,15 +1,17 @@
 """Measured infrared bands of the molecules for which a file is bundled."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ase.formula import Formula
 
 from dft2spectra.molecules.sources import COMMON_NAMES
 
 FILE_KEYS = ("name", "formula", "phase", "source", "trust", "bands")
-OPTIONAL_FILE_KEYS = ("notes", "matrix")
+OPTIONAL_FILE_KEYS = ("inchikey", "notes", "matrix")
 BAND_KEYS = (
     *("position_cm1", "label", "components_cm1", "intensity_km_mol", "relative_intensity"),
     *("strength", "infrared", "note"),
@@ -56,6 +58,42 @@ def file_name(name: str) -> str:
     common = name.lower().replace(" ", "-").replace("_", "-")
     by_g2_name = {g2_name: common_name for common_name, g2_name in COMMON_NAMES.items()}
     return by_g2_name.get(name, common)
+
+
+def matching_file(molecule: Mapping[str, Any], folder: str | Path) -> Path | None:
+    """File with the measured bands of a molecule; ``None`` if there is none.
+
+    Where molecule and file have an InChIKey they have to be equal, whatever the names. Else name
+    and formula have to agree, and no atom may be a stated isotope: a name alone says nothing.
+
+    Parameters
+    ----------
+    molecule
+        As :func:`dft2spectra.molecules.sources.read_molecule` returns it.
+    """
+    # Imported here: every process of a workflow reads this module, and few ask for a file.
+    from dft2spectra.molecules.isomers import inchikey
+
+    key = inchikey(molecule)
+    for path in sorted(Path(folder).glob("*.yaml")):
+        head = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(head, dict):
+            continue  # said when its bands are read
+        if key and head.get("inchikey"):
+            if key == head["inchikey"]:
+                return path
+            continue
+        alike = path.stem == file_name(molecule["name"]) and "masses_amu" not in molecule
+        if alike and _hill(str(head.get("formula", ""))) == molecule["formula"]:
+            return path
+    return None
+
+
+def _hill(formula: str) -> str:
+    try:
+        return Formula(formula).format("hill")
+    except ValueError:
+        return ""
 
 
 def _band(path: Path, data: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:

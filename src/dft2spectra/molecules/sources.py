@@ -52,9 +52,10 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``name, formula, symbols, positions_ang, charge, spin, origin``, and ``masses_amu`` if any
-        atom is a stated isotope; ready for JSON. The geometry is a start for a relaxation, not a
-        minimum of any functional used here.
+        ``name, formula, symbols, positions_ang, charge, spin, origin``, ``masses_amu`` if any atom
+        is a stated isotope, and ``smiles`` if the molecule came as one: its conformers are then
+        looked for; ready for JSON. The geometry is a start for a relaxation, not a minimum of any
+        functional used here.
 
     Raises
     ------
@@ -74,14 +75,18 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
         raise MoleculeError(f"{name}: give smiles or file, not both")
     charge, spin = (_whole_number(entry, key, name) for key in ("charge", "spin"))
     isotopes: Sequence[int | None] = ()
+    smiles: str | None = None
     if "smiles" in entry:
-        atoms, own_charge, isotopes = _from_smiles(name, str(entry["smiles"]))
-        charge, origin = _agreed(entry, own_charge, "SMILES"), f"SMILES {entry['smiles']}"
+        smiles = str(entry["smiles"])
+        atoms, own_charge, isotopes = _from_smiles(name, smiles)
+        charge, origin = _agreed(entry, own_charge, "SMILES"), f"SMILES {smiles}"
     elif "file" in entry:
-        atoms, stated, isotopes, made = _from_file(name, Path(entry["file"]), "spin" in entry)
+        atoms, stated, isotopes, smiles = _from_file(name, Path(entry["file"]), "spin" in entry)
         if stated is not None:
             charge = _agreed(entry, stated, "file")
-        origin = f"file {harmless(str(entry['file']))}{made}"
+        origin = f"file {harmless(str(entry['file']))}"
+        if smiles is not None:
+            origin += f", drawn flat without hydrogen: SMILES {smiles}"
     elif (found := g2_name(name)) is not None:
         atoms, origin = g2_molecule(found), f"G2 set, {found}"
         unpaired = round(abs(float(atoms.get_initial_magnetic_moments().sum())))
@@ -111,6 +116,8 @@ def read_molecule(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
     if any(isotopes):
         molecule["masses_amu"] = _masses(name, atoms, isotopes)
+    if smiles is not None:
+        molecule["smiles"] = smiles
     return molecule
 
 
@@ -188,8 +195,8 @@ def _from_smiles(name: str, smiles: str) -> tuple[Atoms, int, list[int | None]]:
 
 def _from_file(
     name: str, path: Path, spin_said: bool
-) -> tuple[Atoms, int | None, list[int | None], str]:
-    """Atoms, charge if the file says it, mass numbers, and what was made of a drawing."""
+) -> tuple[Atoms, int | None, list[int | None], str | None]:
+    """Atoms, charge if the file says it, mass numbers, and the SMILES of a drawing."""
     if not path.is_file():
         raise MoleculeError(f"{name}: no file {harmless(str(path))}")
     try:
@@ -198,12 +205,12 @@ def _from_file(
         raise MoleculeError(f"{name}: {harmless(str(path))} {error}") from error
     if "smiles" in found:
         atoms, charge, isotopes = _from_smiles(name, found["smiles"])
-        return atoms, charge, isotopes, f", drawn flat without hydrogen: SMILES {found['smiles']}"
+        return atoms, charge, isotopes, found["smiles"]
     if found.get("unpaired") and not spin_said:
         raise MoleculeError(_open_shell(name, f"{path.name} says {found['unpaired']} unpaired"))
     _check_size(name, len(found["symbols"]))
     atoms = Atoms(found["symbols"], positions=found["positions_ang"])
-    return atoms, found["charge"], found["mass_numbers"], ""
+    return atoms, found["charge"], found["mass_numbers"], None
 
 
 def _open_shell(name: str, what: str) -> str:

@@ -27,15 +27,18 @@ from dft2spectra.spectra.equipartition import check_harmonic, mode_coordinates
 from dft2spectra.spectra.figures import draw_note
 from dft2spectra.spectra.infrared_figures import draw_infrared
 from dft2spectra.spectra.transform import read_transform
+from dft2spectra.units import BOLTZMANN_EV_K
 
 # Counts for transform, dipole, equipartition, bands and assignment too.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 SPECTRUM_COLUMNS = ("wavenumber_cm1", "absorption_km_mol_per_cm1")
 # A molecule none of whose modes has more than this absorbs nothing [km/mol]: symmetry forbids it,
 # and what is left is rounding, about 1e-12. The weakest bands that are measured have about 0.01.
 INACTIVE_KM_MOL = 1e-3
 INACTIVE = "no infrared-active vibration"
+# Conformers this far above the lowest, in kT, are named: e⁻³ is 5 %.
+POPULATED_KT = 3.0
 # Unequal time steps beyond this part of a step are no rounding.
 STEP_TOLERANCE = 1e-4
 
@@ -139,6 +142,7 @@ def write_infrared(
         "left_out": left_out,
         "harmonic_total_km_mol": float(sum(row["intensity_km_mol"] for row in harmonic)),
         "harmonic_settings_hash": harmonic_reference.get("settings_hash"),
+        **_isomer(harmonic_reference, temperature_k),
         **deviations(table, float(settings["prominence"])),
     }
     if result is None:
@@ -156,6 +160,30 @@ def write_infrared(
         draw_infrared(out_png, result, found, harmonic, measured, title)
     write_csv(out_peaks_csv, table.round(3))
     write_json(out_evaluation_json, evaluation)
+
+
+def _isomer(harmonic_reference: Mapping[str, Any], temperature_k: float) -> dict[str, Any]:
+    """Which isomer was computed, what the relaxation noted, and what else is populated.
+
+    ``within_3_kt`` holds the conformers less than 3 kT above it, whose bands a measurement shows,
+    too: each has more than 5 % of its population, apart from degeneracies and vibrations.
+    """
+    limit = POPULATED_KT * BOLTZMANN_EV_K * temperature_k
+    others = harmonic_reference.get("conformers", [])
+    near = [other for other in others if other["above_ev"] < limit]
+    name = harmonic_reference["name"]
+    for note in harmonic_reference.get("notes", []):
+        logger.warning("%s: %s", name, note)
+    for other in near:
+        logger.warning(
+            "%s: a conformer of %s only %.3f eV above is populated, too, and not in the spectrum",
+            *(name, other["isomer"], other["above_ev"]),
+        )
+    return {
+        "isomer": harmonic_reference.get("isomer"),
+        "notes": harmonic_reference.get("notes", []),
+        "within_3_kt": near,
+    }
 
 
 def _status(active: bool, any_used: bool) -> str:
