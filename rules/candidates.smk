@@ -38,6 +38,11 @@ rule predict_candidates:
             target=config["learning"]["targets"],
             file=["model.ubj", "kernel.npz", "card.json", "training.npz"],
         ),
+        tensor=(
+            "<results>/models/efg_tensor/tensor.npz"
+            if "vzz" in config["learning"]["targets"]
+            else []
+        ),
     output:
         "<results>/candidates/ranked.svg",
         table=report(
@@ -67,7 +72,10 @@ rule predict_candidates:
         rank_by=config["candidates"]["rank_by"],
         coverage=config["learning"]["coverage"],
         method=method_versions(
-            "learning.screening", "learning.soap", "learning.boosting"
+            "learning.screening",
+            "learning.soap",
+            "learning.boosting",
+            "learning.tensor_evaluation",
         ),
     script:
         "../scripts/predict_candidates.py"

@@ -97,6 +97,7 @@ rule evaluate_tensor:
         "<results>/models/efg_tensor/predictions.csv",
         "<results>/models/efg_tensor/parity.svg",
         "<results>/models/efg_tensor/splits.csv",
+        "<results>/models/efg_tensor/tensor.npz",
         predictions="<results>/models/efg_tensor/predictions.parquet",
         metrics="<results>/models/efg_tensor/metrics.json",
         figure=report(

@@ -26,6 +26,7 @@ from dft2spectra.learning.species import species_weights
 from dft2spectra.learning.splits import SPLITS, inner_folds, single, split_groups
 from dft2spectra.learning.systems import evaluate_systems, left_out_predictions
 from dft2spectra.learning.tensor_evaluation import evaluate_tensor
+from dft2spectra.learning.tensor_prediction import read_tensor_model
 from dft2spectra.learning.training_data import read_training_data
 
 SOAP = {
@@ -534,7 +535,7 @@ def test_early_stopping_chooses_fewer_rounds_on_noise():
     assert rounds[0] < 30 < rounds[1]
 
 
-def screen(campaign, structures, targets=("moment", "bhf"), soap=SOAP, rank_by="bhf"):
+def screen(campaign, structures, targets=("moment", "bhf"), soap=SOAP, rank_by="bhf", tensor=None):
     """Ranked candidates."""
     paths = []
     for structure in structures:
@@ -542,7 +543,7 @@ def screen(campaign, structures, targets=("moment", "bhf"), soap=SOAP, rank_by="
         paths[-1].write_text(json.dumps(structure))
     folders = {target: campaign.model(target) for target in targets}
     out = campaign.folder / "candidates" / "ranked.csv"
-    predict_candidates(paths, folders, soap, rank_by, 0.9, out, out.with_suffix(".png"))
+    predict_candidates(paths, folders, tensor, soap, rank_by, 0.9, out, out.with_suffix(".png"))
     assert out.with_suffix(".png").stat().st_size > 1000
     return pd.read_csv(out, keep_default_na=False)
 
@@ -609,6 +610,15 @@ def test_tensors_of_every_split(demo, tmp_path):
     trace = sum(sites[f"efg_{axis}_1e21_v_m2_predicted"] for axis in ("xx", "yy", "zz"))
     np.testing.assert_allclose(trace, 0.0, atol=1e-9)
     assert load(tmp_path)["n_sites"] == len(sites)
+
+    # Candidates have the gradient of this model, with one width of interval for all.
+    candidate = crystal(9, "Al") | {"structure_id": "candidate"}
+    screened = screen(demo, [candidate], ("vzz",), rank_by="vzz", tensor=tmp_path / "tensor.npz")
+    found = screened[pd.to_numeric(screened[Site.VZZ]) != 0.0].astype({Site.ETA: float})
+    width = read_tensor_model(tmp_path / "tensor.npz").half_width(0.9)
+    np.testing.assert_allclose(found["vzz_1e21_v_m2_high"] - found[Site.VZZ], width)
+    assert found[Site.ETA].between(0.0, 1.0).all()
+    assert len(found) > 0
 
 
 def test_single_systems(campaign, tmp_path):

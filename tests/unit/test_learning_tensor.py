@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dft2spectra.arrays import DamagedFileError
 from dft2spectra.learning import band_model
 from dft2spectra.learning.splits import Folds, make_folds, single
 from dft2spectra.learning.tensor_features import (
@@ -13,6 +14,11 @@ from dft2spectra.learning.tensor_features import (
     to_tensor,
 )
 from dft2spectra.learning.tensor_model import describe, fit_tensor, reduction
+from dft2spectra.learning.tensor_prediction import (
+    read_tensor_model,
+    write_nothing,
+    write_tensor_model,
+)
 
 SOAP = {
     **{"cutoff_ang": 5.0, "n_max": 4, "species_weighting": ["electronegativity", "group"]},
@@ -182,3 +188,26 @@ def test_shells_of_the_tight_binding_model_turn_and_help(monkeypatch):
     expected = turn.as_matrix() @ to_tensor(found) @ turn.as_matrix().T
     found = to_tensor(model.predict(describe(points[13:], turned, made)))
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_model_in_a_file_says_the_same_and_its_interval_holds_what_it_should(trained, tmp_path):
+    structures = [crystal(seed) for seed in range(60)]
+    moments = [site_moments(structure, 0, SOAP) for structure in structures]
+    tensors = to_components(np.array([law(structure) for structure in structures]))
+    folds = make_folds(single(np.arange(60).astype(str)), 5, 0)
+    errors = np.arange(1.0, 20.0)
+    path = tmp_path / "tensor.npz"
+    write_tensor_model(path, moments, np.zeros((60, 1)), np.ones(1), tensors, folds, errors)
+    predictor = read_tensor_model(path)
+    new = [site_moments(crystal(seed), 0, SOAP) for seed in range(100, 105)]
+    expected = trained[0].predict(describe(np.zeros((5, 1)), new, trained[1]))
+    found = predictor.predict(new, np.zeros((5, 1)))
+    np.testing.assert_allclose(found, to_tensor(expected), atol=1e-9 * np.abs(expected).max())
+    # The ⌈0.9 · 20⌉-th of 19 errors.
+    assert predictor.half_width(0.9) == 18.0
+
+    write_nothing(path)
+    assert read_tensor_model(path) is None
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DamagedFileError, match=r"tensor\.npz cannot be used"):
+        read_tensor_model(path)

@@ -5,6 +5,10 @@ share of sites that it holds is ``learning.coverage``), with the spread of the c
 distance to the nearest training site and with the elements that no training structure holds. The
 field gradient of a site whose symmetry allows none is zero, not predicted. Candidates inside the
 tested range come first, those of large predicted magnitude before others.
+
+Vzz comes, with η, from the model of the whole tensor where there was enough to learn one from
+(:mod:`dft2spectra.learning.tensor_model`); its interval then has one width, that of the errors at
+unseen structure types, and no spread.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,11 +23,14 @@ from dft2spectra.columns import TARGETS, Site
 from dft2spectra.learning.domain import Domain, nearest, read_domain
 from dft2spectra.learning.figures import plot_ranking
 from dft2spectra.learning.models import predict, read_learner
-from dft2spectra.learning.soap import feature_names, structure_features
+from dft2spectra.learning.soap import feature_names, site_atom, structure_features
+from dft2spectra.learning.tensor_evaluation import principal
+from dft2spectra.learning.tensor_features import site_moments
+from dft2spectra.learning.tensor_prediction import TensorPredictor, read_tensor_model
 from dft2spectra.records import read_json, write_csv
 from dft2spectra.structures.site_symmetry import free_gradient_components
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 # Columns of a predicted quantity, after its name.
 ENDINGS = ("", "_low", "_high", "_error", "_spread")
@@ -79,6 +86,7 @@ def domain_columns(
 def predict_candidates(
     candidate_structure_paths: Iterable[str | Path],
     model_dirs: Mapping[str, str | Path],
+    tensor_npz: str | Path | None,
     soap: dict[str, Any],
     rank_by: str,
     coverage: float,
@@ -99,6 +107,8 @@ def predict_candidates(
         Files of accepted structures.
     model_dirs
         Target → folder with ``model.ubj``, ``kernel.npz``, ``card.json`` and ``training.npz``.
+    tensor_npz
+        The model of the gradient tensor; needed with the target ``vzz``.
     soap
         The section of the configuration; must equal the one that the models were trained with.
     rank_by
@@ -139,8 +149,21 @@ def predict_candidates(
         found[f"{model}_error"] = width / (2.0 * half_width)
         for ending in ENDINGS:
             table[f"{column}{ending}"] = found[f"{model}{ending}"].to_numpy()
-            if target == "vzz":
-                table.loc[~sites["gradient_allowed"], f"{column}{ending}"] = 0.0
+    if "vzz" in folders and tensor_npz is not None:
+        predictor = read_tensor_model(tensor_npz)
+        allowed = sites["gradient_allowed"].to_numpy(bool)
+        if predictor is not None and allowed.any():
+            gradients = _gradients(predictor, sites[allowed], structures, values[allowed], soap)
+            width = predictor.half_width(coverage)
+            edges = ("", 0.0), ("_low", -width), ("_high", width)
+            for ending, shift in edges:
+                table.loc[allowed, f"{Site.VZZ}{ending}"] = gradients[0] + shift
+            table.loc[allowed, f"{Site.VZZ}_error"] = width / half_width
+            table.loc[allowed, f"{Site.VZZ}_spread"] = np.nan
+            table.loc[allowed, Site.ETA] = gradients[1]
+    if "vzz" in folders:
+        forbidden = ~sites["gradient_allowed"].to_numpy(bool)
+        table.loc[forbidden, [f"{Site.VZZ}{ending}" for ending in ENDINGS]] = 0.0
     if len(sites):
         table = table.assign(**domain_columns(values, sites["elements"], domain))
     else:
@@ -149,6 +172,22 @@ def predict_candidates(
     ranked = _ranked(table, TARGETS[rank_by])
     write_csv(out_csv, ranked)
     plot_ranking(ranked, TARGETS[rank_by], domain.limit, cards[rank_by]["verdict"], out_png)
+
+
+def _gradients(
+    predictor: TensorPredictor,
+    sites: pd.DataFrame,
+    structures: Mapping[str, dict[str, Any]],
+    values: np.ndarray,
+    soap: dict[str, Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vzz (10²¹ V/m²) and η of the sites, each (n,)."""
+    moments = [
+        site_moments(structures[name], site_atom(structures[name], label), soap)
+        for name, label in zip(sites["structure_id"], sites["site"], strict=True)
+    ]
+    vzz, eta, _ = principal(predictor.predict(moments, values))
+    return vzz, eta
 
 
 def _ranked(table: pd.DataFrame, column: Site) -> pd.DataFrame:

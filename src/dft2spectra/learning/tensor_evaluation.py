@@ -40,6 +40,7 @@ from dft2spectra.learning.tensor_features import (
     to_tensor,
 )
 from dft2spectra.learning.tensor_model import describe, fit_tensor, reduction
+from dft2spectra.learning.tensor_prediction import write_nothing, write_tensor_model
 from dft2spectra.learning.training_data import TrainingData, read_training_data
 from dft2spectra.records import read_json, write_csv, write_json, write_table
 from dft2spectra.units import splitting_per_vzz
@@ -180,10 +181,11 @@ def evaluate_tensor(
     out_metrics: str | Path,
     out_figure: str | Path,
 ) -> None:
-    """Write tensors predicted out of fold, scores, beside them ``splits.csv``, and a figure.
+    """Write tensors predicted out of fold, scores, a figure, and the model of all training sites.
 
-    With fewer than two structure types that have a gradient nothing can be learned: the tables are
-    empty and the figure says so.
+    Beside the scores stand ``splits.csv`` and ``tensor.npz``, the model
+    (:mod:`dft2spectra.learning.tensor_prediction`). With fewer than two structure types that have a
+    gradient nothing can be learned: the tables are empty and the figure says so.
 
     Parameters
     ----------
@@ -192,17 +194,20 @@ def evaluate_tensor(
     """
     data = read_training_data(features_npz, sites_parquet, "vzz", representatives_csv)
     out_splits = Path(out_metrics).with_name("splits.csv")
+    out_model = Path(out_metrics).with_name("tensor.npz")
     kept = data.sites[Site.EFG_FREE_COMPONENTS].fillna(5).to_numpy() != 0
     if data.sites.loc[kept, Site.PARENT].nunique() < 2 or kept.sum() < 2 * MIN_TRAINED:
         write_table(out_parquet, pd.DataFrame({str(Site.STRUCTURE_ID): []}))
         write_csv(out_splits, pd.DataFrame(columns=["split", *SCORES]))
         write_json(out_metrics, {"n_sites": int(kept.sum()), "splits": []})
+        write_nothing(out_model)
         _plot(None, None, {}, out_figure)
         return
     records = {record["structure_id"]: record for record in map(read_json, record_paths)}
     moments = moments_of(data.sites, records, soap)
     truth = true_tensors(data.sites)
-    rows, first = [], None
+    rows = []
+    first = (np.full(truth.shape, np.nan), np.full(len(truth), np.nan))
     for split in SPLITS:
         groups = split_groups(split, data.sites, data.features)
         if len(set(rarest(groups)) - {""}) < 2:
@@ -224,12 +229,11 @@ def evaluate_tensor(
     table = pd.DataFrame(rows)
     write_csv(out_splits, table)
     sites = data.sites[[Site.STRUCTURE_ID, Site.FORMULA, Site.PARENT, Site.SITE]].copy()
-    if first is not None:
-        for name, tensors in (("", truth), ("_predicted", first[0])):
-            known = np.nan_to_num(tensors)
-            sites[f"{Site.VZZ}{name}"], sites[f"{Site.ETA}{name}"], _ = principal(known)
-            for column, (i, j) in zip(EFG_COMPONENTS, PLACES, strict=True):
-                sites[f"{column}{name}"] = tensors[:, i, j]
+    for name, tensors in (("", truth), ("_predicted", first[0])):
+        known = np.nan_to_num(tensors)
+        sites[f"{Site.VZZ}{name}"], sites[f"{Site.ETA}{name}"], _ = principal(known)
+        for column, (i, j) in zip(EFG_COMPONENTS, PLACES, strict=True):
+            sites[f"{column}{name}"] = tensors[:, i, j]
     write_table(out_parquet, sites)
     metrics = {
         "n_sites": len(data.sites),
@@ -239,7 +243,36 @@ def evaluate_tensor(
         "splits": table.replace({np.nan: None}).to_dict("records"),
     }
     write_json(out_metrics, metrics)
-    _plot(truth, None if first is None else first[0], metrics, out_figure)
+    tested = np.isfinite(first[1])
+    if tested.any():
+        errors = np.abs(sites[f"{Site.VZZ}_predicted"] - sites[Site.VZZ]).to_numpy()
+        _write_model(out_model, data, moments, learning, errors[tested])
+    else:
+        write_nothing(out_model)
+    _plot(truth, first[0] if tested.any() else None, metrics, out_figure)
+
+
+def _write_model(
+    path: Path,
+    data: TrainingData,
+    moments: list[Moments],
+    learning: dict[str, Any],
+    vzz_errors: np.ndarray,
+) -> None:
+    """The model of all sites that may train."""
+    rows = data.trainable
+    groups = split_groups(MAIN_SPLIT, data.sites, data.features)
+    chosen = [names for names, row in zip(groups, rows, strict=True) if row]
+    scale = distance_scale(data.features.of(rows))
+    write_tensor_model(
+        path,
+        [moments[row] for row in np.flatnonzero(rows)],
+        data.features.values[rows] * scale,
+        scale,
+        to_components(true_tensors(data.sites))[rows],
+        inner_folds(chosen, learning["folds"], learning["seed"]),
+        vzz_errors,
+    )
 
 
 def _with_intervals(

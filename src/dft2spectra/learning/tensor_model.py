@@ -237,9 +237,18 @@ def fit_tensor(sites: Sites, tensors: np.ndarray, folds: Folds) -> TensorModel:
                 if error < best[0]:
                     best = (error, choice, penalty)
     _, choice, penalty = best
-    matrix = _kernel(sites, rows, sites, rows, choice)
+    return solve_tensor(sites, tensors, *choice, penalty)
+
+
+def solve_tensor(
+    sites: Sites, tensors: np.ndarray, length: float, bands_weight: float, penalty: float
+) -> TensorModel:
+    """The model of training sites (n_sites, 5) with these choices."""
+    rows = _rows(sites)
+    target = np.einsum("rm,rm->r", tensors[rows.site], rows.direction)
+    matrix = _kernel(sites, rows, sites, rows, _Choice(length, bands_weight))
     coefficients = _regular_inverse(matrix, penalty) @ target
-    return TensorModel(sites, rows.site, *choice, penalty, coefficients)
+    return TensorModel(sites, rows.site, length, bands_weight, penalty, coefficients)
 
 
 def _regular_inverse(matrix: np.ndarray, penalty: float) -> np.ndarray:
