@@ -1,6 +1,7 @@
 """Rules and scripts agree: what a script reads is declared, what is named is read, names match."""
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ def everything() -> Iterator[dict[str, Any]]:
     """All rules of the workflow as Snakemake parsed them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
+        # The rules change it for their jobs; tests that come after are not meant.
+        patch.setattr(os, "environ", os.environ.copy())
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
             loaded = api.workflow(
                 resource_settings=ResourceSettings(cores=1), snakefile=ROOT / "Snakefile"

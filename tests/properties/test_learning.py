@@ -35,7 +35,7 @@ SOAP = {
     "l_max": 3,
     "sigma_ang": 0.4,
     "species_weighting": list(CHANNELS),
-    "bands": True,
+    "bands": False,  # tests/unit/test_learning_bands.py
 }
 LEARNING = {
     "folds": 4,

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
-from dft2spectra import provenance, records
+from dft2spectra import locks, provenance, records
 from dft2spectra.arrays import read_arrays
 from dft2spectra.dynamics.chunks import read_chunks, write_chunk
 from dft2spectra.molecules import labels
@@ -55,6 +55,8 @@ def child(job: Job, folder: Path, step: int | None = None, length: int | None = 
         try:
             count = _count_steps(step)
             records._remove_leftovers.cache_clear()
+            # Nobody else is there who could need longer, also not for a lock without an owner.
+            locks.PUT_BACK_S, locks.STALE_S = 0.01, 0.3
             if length is not None:
                 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

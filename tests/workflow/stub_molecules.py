@@ -106,9 +106,10 @@ class DensityCalculator(Springs):
     calls = 0
 
     @classmethod
-    def from_files(cls, model_path, molecule_json, pyscf_settings, guards):
+    def from_files(cls, model_path, molecule_json, pyscf_settings, guards, harmonic, dynamics):
         """Springs of water, whatever the model."""
         assert Path(model_path).exists()
+        assert harmonic["frequencies_cm1"]
         assert read_json(molecule_json)["symbols"] == ["O", "H", "H"]
         return spring_water(cls)
 

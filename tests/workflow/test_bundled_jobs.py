@@ -231,6 +231,6 @@ def test_plan_on_the_terminal(fresh: Campaign) -> None:
     assert fresh.planned("plan", *arguments) == {"plan": 1, "screen_structures": 1}
     shown = fresh.finish("plan", *arguments)
     assert re.search(r"to do +6 +2 +0\.\d\d", shown)
-    assert re.search(r"label_densities +4\n", shown)
+    assert re.search(r"label_densities +4 +0\.\d\d +0\.\d\d +[\d,]+\n", shown)
     assert fresh.planned("plan", *arguments) == {"plan": 1}
     assert not hyperfine(fresh).exists()

@@ -45,7 +45,7 @@ def records(campaign: Campaign) -> dict[str, bytes]:
 def test_a_disk_fills_up(campaign: Campaign, mount: Mount, where: str) -> None:
     """It has room for some of the records; Snakemake's own state may lie on it or not."""
     disk = campaign.folder / ("results" if where == "results" else "")
-    mount(disk, "size=220k" if where == "everything" else "size=185k")
+    mount(disk, "size=270k" if where == "everything" else "size=185k")
     populate(campaign)
     done = campaign.run(*TARGETS)
     assert done.returncode != 0
