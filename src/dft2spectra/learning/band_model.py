@@ -52,6 +52,7 @@ class Parameters(NamedTuple):
     exchange: float  # factor on I
 
 
+# Twelve crystals of the external set were among those of the fit; see docs/learning.md.
 FITTED = Parameters(0.833, 1.818, 0.744, 0.854, 0.884, 1.399, 0.077, 0.914)
 
 # Range of V_ldm and V_ddm, and widths of the cutoffs (Å).
