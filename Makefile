@@ -37,9 +37,10 @@ report: env
 status: env
 	@$(BIN)/python -m dft2spectra.status
 
-# A file of tests stays on one worker, so that the campaign it starts from is computed once.
+# A file of tests stays on one worker, so that the campaign it starts from is computed once; the order of
+# files is that of tests/conftest.py.
 test: env
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slow and not slurm"
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
 # A real SLURM of its own, in one process; where none can be had, the tests say why and are skipped.
 test-slurm: env

@@ -19,6 +19,11 @@ settings.register_profile("reproducible", derandomize=True, deadline=None, print
 settings.load_profile("reproducible")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole campaigns first: a long file at the end leaves all workers but one idle."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture
 def mount() -> Iterator[Callable[[Path, str], None]]:
     """Function that puts a folder on a file system in memory with options such as ``size=1m``.

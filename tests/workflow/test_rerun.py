@@ -190,10 +190,10 @@ def test_edit_runs_what_it_announces(copied: Campaign) -> None:
     copied.finish("--configfile", edited(copied, {"mossbauer": {"width_mm_s": 0.3}}))
     after = {path: path.stat().st_mtime_ns for path in copied.folder.glob("results/**/*.*")}
     assert before.keys() == after.keys()
-    touched = {
-        path.relative_to(copied.folder).parts[2] for path in after if before[path] != after[path]
-    }
-    assert touched == {"mossbauer", "logs", "benchmarks"}
+    touched = [path.relative_to(copied.folder) for path in after if before[path] != after[path]]
+    assert {path.parts[2] for path in touched} == {"mossbauer", "logs", "benchmarks", "provenance"}
+    noted = {path.parts[3] for path in touched if path.parts[2] == "provenance"}
+    assert noted == {"mossbauer"}
 
 
 def test_machine_settings_rerun_nothing(finished: Campaign) -> None:
