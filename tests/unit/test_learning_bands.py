@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
+from dft2spectra.learning import band_states
 from dft2spectra.learning.band_model import (
     ETA,
     FITTED,
@@ -89,6 +90,15 @@ def test_every_atom_keeps_its_electrons_and_matrices_are_hermitian():
     for atom, kind in enumerate(bands.species):
         assert state.electrons[:2, atom].sum() == pytest.approx(kind.sp_electrons, abs=1e-4)
         assert state.electrons[2, atom] == pytest.approx(kind.d_electrons, abs=1e-4)
+
+
+@pytest.mark.parametrize(("a", "exchange"), [(2.99, 1.12), (3.01, 1.04)])
+def test_near_the_stoner_limit_gentler_steps_get_there(monkeypatch, a, exchange):
+    atoms = b2("Ti", a)
+    bands, start = make_bands(atoms), start_moments(atoms)
+    assert solve(bands, start, exchange).error < TOLERANCE
+    monkeypatch.setattr(band_states, "GENTLER", ())
+    assert solve(bands, start, exchange).error > 1e-3
 
 
 def test_moments_that_everybody_knows():

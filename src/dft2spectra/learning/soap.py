@@ -65,7 +65,7 @@ from dft2spectra.learning.species import SPECIES, species_weights
 from dft2spectra.records import read_json, whole_file
 
 # Counts for the species weights and the tight-binding model too.
-METHOD_VERSION = 4
+METHOD_VERSION = 5
 
 COMPOSITION = "composition"
 BANDS = "bands"
