@@ -8,6 +8,7 @@ neither half.
 """
 
 import argparse
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,12 @@ def moments(record: dict, atoms: Atoms, parameters: Parameters) -> tuple[np.ndar
     return np.abs(computed), np.abs(found[places])
 
 
-def deviation(parameters: np.ndarray, crystals: list, say: str) -> float:
+def deviation(parameters: np.ndarray, crystals: list, pool: Pool, say: str) -> float:
     """Mean Huber loss; infinite where a parameter is negative."""
     if min(parameters[:6]) <= 0.0 or parameters[7] <= 0.0:
         return np.inf
-    pairs = [moments(record, atoms, Parameters(*parameters)) for record, atoms in crystals]
+    tasks = [(record, atoms, Parameters(*parameters)) for record, atoms in crystals]
+    pairs = pool.starmap(moments, tasks, chunksize=4)
     truth, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
     error = np.abs(found - truth)
     loss = np.where(error < HUBER_MUB, error**2, 2 * HUBER_MUB * error - HUBER_MUB**2).mean()
@@ -68,14 +70,11 @@ def main() -> None:
             crystals.append((record, structure_atoms(record)))
     start = np.array(FITTED)
     simplex = np.vstack([start, start + np.diag(STEPS)])
-    best = minimize(
-        deviation,
-        start,
-        args=(crystals[::2], "fit"),
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": options.steps, "fatol": 1e-4, "xatol": 1e-3},
-    )
-    deviation(best.x, crystals[1::2], "left out")
+    settings = {"initial_simplex": simplex, "maxfev": options.steps, "fatol": 1e-4, "xatol": 1e-3}
+    with Pool() as pool:
+        arguments = (crystals[::2], pool, "fit")
+        best = minimize(deviation, start, arguments, method="Nelder-Mead", options=settings)
+        deviation(best.x, crystals[1::2], pool, "left out")
 
 
 if __name__ == "__main__":
